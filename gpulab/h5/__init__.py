@@ -1,0 +1,1 @@
+"""Untrusted HDF5 files: reading them safely, building, splitting and streaming datasets."""

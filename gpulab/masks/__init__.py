@@ -1,0 +1,1 @@
+"""Masks: predicting, scoring and drawing them."""

@@ -1,0 +1,1 @@
+"""ONNX models: checking untrusted ones, their metadata, and running them."""
