@@ -1,0 +1,68 @@
+"""The Markdown report of a tool, shown by Galaxy as `tool_markdown`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|<>~$&])")
+
+
+def escape(text: object) -> str:
+    """Return `text` so that Markdown and Galaxy show it as it is.
+
+    Names in a report come from uploaded files: they must not be able to add links, HTML or Galaxy
+    directives (three backticks or a dollar sign with braces).
+    """
+    one_line = " ".join(str(text).split())
+    return _MARKUP.sub(r"\\\1", one_line)
+
+
+class Report:
+    """Collects the parts of a report in order and writes them as Markdown.
+
+    Args:
+        title: Title of the report.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._parts = [f"# {escape(title)}"]
+
+    def heading(self, text: str) -> None:
+        """Add a heading of the second level."""
+        self._parts.append(f"## {escape(text)}")
+
+    def text(self, markdown: str) -> None:
+        """Add a paragraph of our own Markdown; escape what comes from users with `escape`."""
+        self._parts.append(markdown)
+
+    def warning(self, text: str) -> None:
+        """Add a paragraph that stands out; `text` is escaped."""
+        self._parts.append(f"> **Please note:** {escape(text)}")
+
+    def items(self, values: Mapping[str, object]) -> None:
+        """Add a two-column table of names and values, both escaped."""
+        self.table(("", ""), values.items())
+
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Add a table; every cell is escaped."""
+        lines = ["| " + " | ".join(escape(cell) for cell in header) + " |"]
+        lines.append("|" + " --- |" * len(header))
+        lines += ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in rows]
+        self._parts.append("\n".join(lines))
+
+    def image(self, output: str) -> None:
+        """Show the tool's output named `output` (its name in the XML) as a picture."""
+        self._directive(f'history_dataset_as_image(output="{output}")')
+
+    def dataset_table(self, output: str) -> None:
+        """Show the tool's tabular output named `output` as a table."""
+        self._directive(f'history_dataset_as_table(output="{output}", show_column_headers=true)')
+
+    def _directive(self, call: str) -> None:
+        self._parts.append(f"```galaxy\n{call}\n```")
+
+    def write(self, path: Path) -> None:
+        """Write the report as UTF-8."""
+        path.write_text("\n\n".join(self._parts) + "\n", encoding="utf-8")
