@@ -23,7 +23,7 @@ def peak_memory_bytes() -> int:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the installed version of each package; packages that are not installed are left out."""
+    """Return the version of each installed package among `packages`, and our own."""
     found = {"gpulab": __version__, "python": platform.python_version()}
     for package in packages:
         try:
