@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpulab.errors import InputError
+from gpulab.models.metadata import (
+    ModelMetadata,
+    from_props,
+    read_metadata,
+    to_props,
+    write_metadata,
+)
+
+METADATA = ModelMetadata(
+    class_names=("background", "lesion"),
+    threshold=0.35,
+    spatial_multiple=16,
+    training_data_sha256="ab" * 32,
+    seed=7,
+    loss="BCE + TV",
+    versions={"keras": "3.15.1"},
+)
+
+
+def tiny_model(path: Path) -> None:
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "tiny",
+        [info("x", onnx.TensorProto.FLOAT, [None, None, None, 1])],
+        [info("y", onnx.TensorProto.FLOAT, [None, None, None, 1])],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset), str(path))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    tiny_model(path)
+    assert read_metadata(onnx.load(str(path))) is None
+    write_metadata(path, METADATA)
+    write_metadata(path, METADATA)
+    model = onnx.load(str(path))
+    assert read_metadata(model) == METADATA
+    assert len(model.metadata_props) == len(to_props(METADATA))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@given(
+    names=st.lists(st.text(min_size=1, max_size=20), min_size=2, max_size=6, unique=True),
+    threshold=st.floats(0.01, 0.99),
+    multiple=st.integers(1, 1024),
+    loss=st.text(max_size=50),
+)
+def test_any_metadata_survive_the_round_trip(
+    names: list[str], threshold: float, multiple: int, loss: str
+) -> None:
+    metadata = ModelMetadata(tuple(names), threshold, multiple, loss=loss)
+    assert from_props(to_props(metadata)) == metadata
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("threshold", "1.5", "threshold must lie between 0 and 1"),
+        ("threshold", "NaN", "threshold must lie between 0 and 1"),
+        ("threshold", "half", "cannot be read"),
+        ("threshold", "true", "not a number"),
+        ("spatial_multiple", "0", "spatial_multiple"),
+        ("spatial_multiple", "2.5", "not a whole number"),
+        ("spatial_multiple", "1e400", "cannot be read|not a whole number"),
+        ("class_names", '["one"]', "2 to 255 names"),
+        ("class_names", '["a", "a"]', "same name"),
+        ("class_names", "[1, 2]", "not a list of names"),
+        ("class_names", "[" * 100_000, "cannot be read"),
+        ("training_data_sha256", "zz", "hexadecimal"),
+        ("versions", "[]", "versions"),
+        ("format_version", "99", "format '99'"),
+    ],
+)
+def test_nonsense_in_our_metadata_is_refused(name: str, value: str, message: str) -> None:
+    props = to_props(METADATA) | {name: value}
+    with pytest.raises(InputError, match=message):
+        from_props(props, "model 'x'")
+
+
+def test_a_missing_entry_is_named() -> None:
+    props = to_props(METADATA)
+    del props["class_names"]
+    with pytest.raises(InputError, match="class_names"):
+        from_props(props)
+
+
+def test_foreign_metadata_are_left_alone() -> None:
+    assert from_props({"class_names": "cats", "threshold": "purple"}) is None
+
+
+def test_training_cannot_write_nonsense() -> None:
+    with pytest.raises(InputError, match="threshold"):
+        ModelMetadata(threshold=0.0)
