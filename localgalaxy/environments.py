@@ -1,0 +1,144 @@
+"""Makes the virtual environments from the lock files, once, with a pinned `uv`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from localgalaxy.console import LocalGalaxyError, step
+from localgalaxy.paths import GALAXY_VENV, LOCKS, UNET_VENV, VENVS, shown
+
+UV_VERSION = "0.13.9"
+UV_VENV = VENVS / "uv"
+STAMP = ".locks.json"
+
+GALAXY_LOCKS = ("galaxy.txt",)
+UNET_LOCKS = ("unet-cpu.txt",)
+TEST_LOCKS = ("unet-cpu.txt", "test.txt")
+
+
+def environment(venv: Path | None = None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the user's variables as a program of `venv` shall see them.
+
+    Variables that would leak the user's own Python into the environment are left out.
+    """
+    unwanted = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"}
+    result = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in unwanted and not name.startswith(("GALAXY_", "PLANEMO_"))
+    }
+    result["PYTHONNOUSERSITE"] = "1"
+    if venv is not None:
+        result["VIRTUAL_ENV"] = str(venv)
+        result["PATH"] = os.pathsep.join([str(venv / "bin"), result.get("PATH", os.defpath)])
+    result.update(extra or {})
+    return result
+
+
+def ensure_galaxy() -> None:
+    """Make the environment of Galaxy and planemo when it is missing or its lock changed."""
+    _ensure(GALAXY_VENV, GALAXY_LOCKS, "Galaxy and planemo")
+
+
+def ensure_unet(*, with_tests: bool = False) -> None:
+    """Make the environment in which the tools' jobs run, with the developers' programs if asked."""
+    if with_tests:
+        _ensure(UNET_VENV, TEST_LOCKS, "the tools' libraries and the test programs")
+    else:
+        _ensure(UNET_VENV, UNET_LOCKS, "the tools' libraries")
+
+
+def _ensure(venv: Path, locks: Sequence[str], what: str) -> None:
+    wanted = {name: _digest(LOCKS / name) for name in locks}
+    stamp = _read_stamp(venv)
+    if wanted.items() <= stamp.items() and (venv / "bin" / "python").exists():
+        return
+    # An environment that once held the test programs keeps them when a lock changes.
+    names = sorted({*locks, *(name for name in stamp if (LOCKS / name).is_file())})
+    uv = _ensure_uv()
+    with step(f"Installing {what} into {shown(venv)}"):
+        stale = not (venv / "bin" / "python").exists()
+        if stale:
+            shutil.rmtree(venv, ignore_errors=True)
+            _run([str(uv), "venv", "--quiet", "--python", sys.executable, str(venv)])
+        (venv / STAMP).unlink(missing_ok=True)
+        _run(
+            [str(uv), "pip", "sync", "--quiet", *(str(LOCKS / name) for name in names)],
+            environment(venv),
+        )
+        digests = {name: _digest(LOCKS / name) for name in names}
+        (venv / STAMP).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+
+
+def _ensure_uv() -> Path:
+    uv = UV_VENV / "bin" / "uv"
+    if uv.exists() and _read_stamp(UV_VENV).get("uv") == UV_VERSION:
+        return uv
+    with step(f"Installing uv {UV_VERSION} into {shown(UV_VENV)}"):
+        shutil.rmtree(UV_VENV, ignore_errors=True)
+        made = subprocess.run(
+            [sys.executable, "-m", "venv", str(UV_VENV)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment(),
+        )
+        if made.returncode:
+            shutil.rmtree(UV_VENV, ignore_errors=True)
+            if "ensurepip" in made.stdout + made.stderr or "No module named venv" in made.stderr:
+                raise LocalGalaxyError(
+                    "This Python cannot make virtual environments: run"
+                    " `apt-get install python3-venv` and start again."
+                )
+            raise LocalGalaxyError(f"python3 -m venv failed: {made.stderr.strip()}")
+        pip = [str(UV_VENV / "bin" / "python"), "-m", "pip"]
+        _run([*pip, "install", "--quiet", "--disable-pip-version-check", f"uv=={UV_VERSION}"])
+        (UV_VENV / STAMP).write_text(json.dumps({"uv": UV_VERSION}) + "\n", encoding="utf-8")
+    return uv
+
+
+def compile_locks(commands: Sequence[Sequence[str]]) -> None:
+    """Run `uv pip compile` once for each list of arguments, from the folder of the locks' owner."""
+    uv = _ensure_uv()
+    for arguments in commands:
+        output = arguments[arguments.index("-o") + 1]
+        with step(f"Resolving {output}"):
+            common = ["--quiet", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
+            _run([str(uv), "pip", "compile", *common, "--upgrade", *arguments], cwd=LOCKS.parent)
+
+
+def _run(
+    command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> None:
+    done = subprocess.run(
+        list(command),
+        env=dict(env) if env is not None else environment(),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
+        raise LocalGalaxyError(f"`{' '.join(command)}` failed:\n{output}")
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise LocalGalaxyError(f"The lock file {shown(path)} is missing: run `make locks`.")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_stamp(venv: Path) -> dict[str, str]:
+    try:
+        stamp = json.loads((venv / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(value) for name, value in stamp.items()}

@@ -1,0 +1,57 @@
+"""Where things lie. Everything that is made at run time is below `.venvs/` and `.galaxy/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "locks"
+TOOLS = ROOT / "tools"
+WORKFLOWS = ROOT / "workflows"
+TEST_DATA = ROOT / "test-data"
+
+VENVS = ROOT / ".venvs"
+GALAXY_VENV = VENVS / "galaxy"
+UNET_VENV = VENVS / "unet"
+
+STATE = ROOT / ".galaxy"
+CONFIG = STATE / "config"
+LOG = STATE / "galaxy.log"
+RUNNING = STATE / "running.json"
+SECRETS = STATE / "secrets.json"
+LOGIN = STATE / "login.txt"
+REPORTS = STATE / "reports"
+DOWNLOADS = STATE / "downloads"
+
+
+def tool_files() -> list[Path]:
+    """Return the XML file of every tool of this repository, macros left out."""
+    return [
+        path
+        for path in sorted(TOOLS.glob("*/*.xml"))
+        if "<tool " in path.read_text(encoding="utf-8")
+    ]
+
+
+def workflow_files() -> list[Path]:
+    """Return every workflow that has tests beside it."""
+    found = [*WORKFLOWS.glob("*/*.ga"), *WORKFLOWS.glob("*/*.gxwf.yml")]
+    return sorted(path for path in found if workflow_tests(path) is not None)
+
+
+def workflow_tests(workflow: Path) -> Path | None:
+    """Return the file of tests that belongs to a workflow, None when there is none."""
+    stem = workflow.name.removesuffix(".ga").removesuffix(".yml")
+    for ending in ("-tests.yml", "-test.yml"):
+        path = workflow.with_name(stem + ending)
+        if path.is_file():
+            return path
+    return None
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person in the current folder would type it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

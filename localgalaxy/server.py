@@ -1,0 +1,182 @@
+"""Starts the local Galaxy, or joins one that another command of ours has started."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import IO
+
+from localgalaxy import api, settings
+from localgalaxy.console import LocalGalaxyError, say, step
+from localgalaxy.environments import environment
+from localgalaxy.paths import GALAXY_VENV, LOG, LOGIN, ROOT, RUNNING, STATE, shown
+
+START_LIMIT = 600.0  # seconds; a busy two-core machine needs about one hundred
+
+
+@dataclass(frozen=True)
+class Galaxy:
+    """A running Galaxy of ours."""
+
+    url: str
+    admin_key: str
+    user_key: str
+    pid: int
+
+    def reload_tools(self) -> None:
+        """Let Galaxy read the list of tools and every changed tool file again."""
+        settings.write_tool_conf()
+        api.request(self.url, "/api/configuration/toolbox", key=self.admin_key, method="PUT")
+
+
+@contextmanager
+def running_galaxy() -> Iterator[Galaxy]:
+    """Give a running Galaxy: the one that runs already, or one that ends with this block.
+
+    Two locks on files keep commands that run at the same time apart: `owner` is held by the command
+    that started Galaxy (and by its keeper), `users` is shared by all that use it, so that the owner
+    waits for the others before it stops.
+    """
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    with _lock_file("users.lock") as users, _lock_file("owner.lock") as owner:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        if _try_lock(owner):
+            with _own(owner) as galaxy:
+                yield galaxy
+                _wait_for_others(users)
+        else:
+            galaxy = _join(owner)
+            galaxy.reload_tools()
+            say(f"Using the Galaxy that runs at {galaxy.url}")
+            yield galaxy
+
+
+@contextmanager
+def _lock_file(name: str) -> Iterator[IO[str]]:
+    with (STATE / name).open("a", encoding="utf-8") as file:
+        yield file
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_for_others(users: IO[str]) -> None:
+    if _try_lock(users):
+        return
+    say("Another command still uses this Galaxy: waiting for it (Ctrl-C stops Galaxy at once)")
+    fcntl.flock(users, fcntl.LOCK_EX)
+
+
+def _join(owner: IO[str]) -> Galaxy:
+    """Return the Galaxy that another command has started or is just starting."""
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        galaxy = _read_running()
+        if galaxy is not None and api.answers(galaxy.url):
+            return galaxy
+        if _try_lock(owner):
+            fcntl.flock(owner, fcntl.LOCK_UN)
+            raise LocalGalaxyError("The Galaxy that another command started has ended: try again.")
+        time.sleep(1)
+    raise LocalGalaxyError(f"The Galaxy that another command starts does not answer: see {LOG}.")
+
+
+def _read_running() -> Galaxy | None:
+    try:
+        return Galaxy(**json.loads(RUNNING.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+@contextmanager
+def _own(owner: IO[str]) -> Iterator[Galaxy]:
+    RUNNING.unlink(missing_ok=True)
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    config = settings.write_all(url)
+    variables = environment(GALAXY_VENV, {"GALAXY_CONFIG_FILE": str(config)})
+    command = [sys.executable, "-m", "localgalaxy.keeper", str(os.getpid())]
+    with LOG.open("wb") as log:
+        keeper = subprocess.Popen(
+            [*command, *settings.server_command(port)],
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C is for us alone: we decide when Galaxy ends.
+            start_new_session=True,
+            # The lock stays held until the keeper has ended the last job.
+            pass_fds=[owner.fileno()],
+        )
+    try:
+        with step("Starting Galaxy"):
+            _wait_until_up(keeper, url)
+        galaxy = _introduce(url, keeper.pid)
+        yield galaxy
+    finally:
+        _stop(keeper)
+
+
+def _introduce(url: str, pid: int) -> Galaxy:
+    secret = json.loads(settings.SECRETS.read_text(encoding="utf-8"))
+    key = api.ensure_user(
+        url,
+        secret["admin_key"],
+        email=settings.USER_EMAIL,
+        name=settings.USER_NAME,
+        password=secret["password"],
+    )
+    galaxy = Galaxy(url=url, admin_key=secret["admin_key"], user_key=key, pid=pid)
+    settings.write_private(RUNNING, json.dumps(asdict(galaxy)))
+    login = {
+        "address": url,
+        "email": settings.USER_EMAIL,
+        "password": secret["password"],
+        "API key": key,
+    }
+    settings.write_private(LOGIN, "".join(f"{name}: {value}\n" for name, value in login.items()))
+    return galaxy
+
+
+def _wait_until_up(keeper: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + START_LIMIT
+    while not api.answers(url):
+        if keeper.poll() is not None:
+            raise LocalGalaxyError(f"Galaxy ended while it started.\n{_log_tail()}")
+        if time.monotonic() > deadline:
+            raise LocalGalaxyError(f"Galaxy was not up after {START_LIMIT:.0f} s.\n{_log_tail()}")
+        time.sleep(0.5)
+
+
+def _log_tail(lines: int = 30) -> str:
+    text = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    return "\n".join([f"The last lines of {shown(LOG)}:", *text])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _stop(keeper: subprocess.Popen[bytes]) -> None:
+    RUNNING.unlink(missing_ok=True)
+    if keeper.poll() is not None:
+        return
+    with step("Stopping Galaxy"):
+        keeper.terminate()
+        keeper.wait()

@@ -1,0 +1,171 @@
+"""Writes the configuration files of the local Galaxy. JSON is YAML, so no YAML library is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from localgalaxy.paths import CONFIG, GALAXY_VENV, SECRETS, STATE, TEST_DATA, UNET_VENV, tool_files
+
+ADMIN_EMAIL = "admin@localgalaxy.example"
+USER_EMAIL = "lab@localgalaxy.example"
+USER_NAME = "lab"
+JOB_WORKERS = 2
+
+# Galaxy's own tools that the tests and the workflows use; the paths are below its `tool_path`.
+BUILT_IN = ("data_source/upload.xml", "expression_tools/pick_value.xml")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody but its owner can read, at no moment."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def make_secrets() -> dict[str, str]:
+    """Return this start's secrets; what stored data depend on stays as it was."""
+    known: dict[str, str] = {}
+    if SECRETS.exists():
+        known = json.loads(SECRETS.read_text(encoding="utf-8"))
+    result = {
+        "id_secret": known.get("id_secret") or secrets.token_hex(24),
+        "password": known.get("password") or secrets.token_urlsafe(12),
+        "admin_key": secrets.token_hex(24),
+    }
+    write_private(SECRETS, json.dumps(result))
+    return result
+
+
+def write_tool_conf() -> None:
+    """List Galaxy's upload tool and every tool of this repository."""
+    lines = ['<?xml version="1.0"?>', "<toolbox>"]
+    lines += ['  <section id="getext" name="Get Data">']
+    lines += [f"    <tool file={quoteattr(BUILT_IN[0])}/>", "  </section>"]
+    lines += ['  <section id="gpulab" name="Galaxy GPU Lab">']
+    lines += [f"    <tool file={quoteattr(str(path))}/>" for path in tool_files()]
+    lines += ["  </section>", '  <section id="expression_tools" name="Expression Tools">']
+    lines += [f"    <tool file={quoteattr(name)}/>" for name in BUILT_IN[1:]]
+    lines += ["  </section>", "</toolbox>", ""]
+    (CONFIG / "tool_conf.xml").write_text("\n".join(lines), encoding="utf-8")
+
+
+def write_job_conf() -> None:
+    """Send our tools' jobs into their own environment, and Galaxy's upload into Galaxy's."""
+    cores = os.cpu_count() or 1
+    activate = {"file": str(UNET_VENV / "bin" / "activate")}
+    config: dict[str, Any] = {
+        "runners": {
+            "local": {"load": "galaxy.jobs.runners.local:LocalJobRunner", "workers": JOB_WORKERS}
+        },
+        "execution": {
+            "default": "tools",
+            "environments": {
+                "galaxy": {"runner": "local"},
+                "tools": {
+                    "runner": "local",
+                    "local_slots": max(1, cores // JOB_WORKERS),
+                    "env": [activate, {"name": "PYTHONNOUSERSITE", "value": "1"}],
+                },
+            },
+        },
+        "tools": [
+            {"class": "local", "environment": "galaxy"},
+            {"class": "requires_galaxy", "environment": "galaxy"},
+        ],
+    }
+    _write_json(CONFIG / "job_conf.yml", config)
+
+
+def write_galaxy_config(url: str, secret: dict[str, str]) -> Path:
+    """Write `galaxy.yml` and return its path."""
+    database = STATE / "database.sqlite"
+    galaxy: dict[str, Any] = {
+        "data_dir": str(STATE / "data"),
+        "config_dir": str(CONFIG),
+        "managed_config_dir": str(CONFIG / "managed"),
+        "template_cache_path": str(STATE / "data" / "templates"),
+        "database_connection": f"sqlite:///{database}?isolation_level=IMMEDIATE",
+        "database_auto_migrate": True,
+        "tool_config_file": str(CONFIG / "tool_conf.xml"),
+        "job_config_file": str(CONFIG / "job_conf.yml"),
+        "tool_test_data_directories": str(TEST_DATA),
+        "watch_tools": "auto",
+        "watch_tool_data_dir": "false",
+        "id_secret": secret["id_secret"],
+        "admin_users": f"{ADMIN_EMAIL},{USER_EMAIL}",
+        "bootstrap_admin_api_key": secret["admin_key"],
+        "galaxy_infrastructure_url": url,
+        "brand": "GPU Lab",
+        # Registration over the network is of no use on loopback, and neither is telling anyone.
+        "allow_user_creation": False,
+        "check_migrate_tools": False,
+        "conda_auto_init": False,
+        "conda_auto_install": False,
+        "use_cached_dependency_manager": False,
+        "dependency_resolvers": [],
+        "enable_mulled_containers": False,
+        "enable_celery_tasks": False,
+        "metadata_strategy": "directory",
+        "outputs_to_working_directory": True,
+        "cleanup_job": "onsuccess",
+        "enable_tool_shed_check": False,
+        "tool_cache_data_dir": str(STATE / "data" / "tool_cache"),
+        "monitor_thread_join_timeout": 5,
+        # A small machine waits less on a queue that looks often.
+        "job_handler_monitor_sleep": 0.5,
+        "job_runner_monitor_sleep": 0.5,
+        "workflow_monitor_sleep": 0.5,
+        "history_audit_table_prune_interval": 0,
+        "logging": _logging(),
+    }
+    path = CONFIG / "galaxy.yml"
+    write_private(path, json.dumps({"galaxy": galaxy}, indent=1))
+    return path
+
+
+def _logging() -> dict[str, Any]:
+    """Galaxy's own messages from INFO on, the libraries' from WARNING on."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "root": {"handlers": ["console"], "level": "WARNING"},
+        "loggers": {"galaxy": {"level": "INFO"}, "gunicorn.error": {"level": "INFO"}},
+    }
+
+
+def write_all(url: str) -> Path:
+    """Write every file and return the path of `galaxy.yml`."""
+    (CONFIG / "managed").mkdir(parents=True, exist_ok=True)
+    write_tool_conf()
+    write_job_conf()
+    return write_galaxy_config(url, make_secrets())
+
+
+def server_command(port: int) -> list[str]:
+    """Return the command line of the web application on loopback."""
+    return [
+        str(GALAXY_VENV / "bin" / "gunicorn"),
+        "galaxy.webapps.galaxy.fast_factory:factory()",
+        "--worker-class",
+        "galaxy.webapps.galaxy.workers.Worker",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--timeout",
+        "600",
+        "--graceful-timeout",
+        "5",
+        "--pythonpath",
+        str(STATE),
+    ]
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
