@@ -1,0 +1,223 @@
+"""Training data: checked once, then streamed from a scratch file in any order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from gpulab.errors import InputError
+from gpulab.h5.part import Part, open_part
+from gpulab.unet.augment import Augmentation, augment_batch
+
+COPY_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What one pass over the images and masks tells.
+
+    Attributes:
+        samples: Number of samples.
+        mean: Mean grey value.
+        deviation: Standard deviation of the grey values.
+        foreground: Share of pixels that are not background, between 0 and 1.
+        sha256: Hash of the decoded images and labels.
+    """
+
+    samples: int
+    mean: float
+    deviation: float
+    foreground: float
+    sha256: str
+
+
+class Samples:
+    """Images and labels in an uncompressed scratch file, read sample by sample.
+
+    Batches of a shuffled epoch touch the file all over. Reading single samples from a compressed
+    file would decompress each chunk many times, and reading all of it would need as much memory as
+    the file is large; an uncompressed copy needs neither.
+
+    Attributes:
+        height: Height in pixels, as in the input.
+        width: Width in pixels, as in the input.
+        channels: Image channels.
+        classes: Classes, background included.
+        statistics: What was seen while copying.
+    """
+
+    def __init__(self, part: Part, scratch: h5py.File, label: str) -> None:
+        if part.classes is None:
+            raise InputError(f"The {label} has no masks; give a dataset with images and masks")
+        self.height, self.width = part.height, part.width
+        self.channels, self.classes = part.channels, part.classes
+        self._images = scratch.create_dataset(
+            "images", (part.n, part.height, part.width, part.channels), np.float32
+        )
+        self._labels = scratch.create_dataset("labels", (part.n, part.height, part.width), np.uint8)
+        self.statistics = self._copy(part)
+
+    def _copy(self, part: Part) -> Statistics:
+        digest = hashlib.sha256()
+        total = squares = 0.0
+        foreground = 0
+        for start in range(0, part.n, COPY_BATCH):
+            stop = min(start + COPY_BATCH, part.n)
+            images, labels = part.read_images(start, stop), part.read_labels(start, stop)
+            digest.update(images.tobytes())
+            digest.update(labels.tobytes())
+            total += float(images.sum(dtype=np.float64))
+            squares += float(np.square(images, dtype=np.float64).sum())
+            foreground += int(np.count_nonzero(labels))
+            self._images[start:stop] = images
+            self._labels[start:stop] = labels
+        values, pixels = self._images.size, self._labels.size
+        mean = total / values
+        deviation = float(np.sqrt(max(squares / values - mean**2, 0.0)))
+        return Statistics(part.n, mean, deviation, foreground / pixels, digest.hexdigest())
+
+    def __len__(self) -> int:
+        return self.statistics.samples
+
+    def read(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return images, float32 (b, h, w, channels), and labels, uint8 (b, h, w)."""
+        images = np.empty((len(indices), *self._images.shape[1:]), np.float32)
+        labels = np.empty((len(indices), *self._labels.shape[1:]), np.uint8)
+        for row, index in enumerate(indices):
+            self._images.read_direct(images, np.s_[int(index)], np.s_[row])
+            self._labels.read_direct(labels, np.s_[int(index)], np.s_[row])
+        return images, labels
+
+    def batches(self, size: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+        """Yield all samples in order, in batches of at most `size`."""
+        for start in range(0, len(self), size):
+            yield self.read(np.arange(start, min(start + size, len(self))))
+
+
+@contextmanager
+def open_samples(
+    path: Path, scratch_folder: Path, *, images: str, masks: str, label: str
+) -> Iterator[Samples]:
+    """Check one part of a dataset and copy it to a scratch file that is deleted afterwards.
+
+    Args:
+        path: HDF5 file.
+        scratch_folder: Folder for the scratch file, as large as the decoded data in float32.
+        images: Name of the dataset of images.
+        masks: Name of the dataset of masks.
+        label: What the file is, for messages: "training data" or "validation data".
+
+    Yields:
+        The samples.
+
+    Raises:
+        InputError: The file, its images or its masks cannot be used.
+    """
+    with ExitStack() as stack:
+        part = stack.enter_context(open_part(path, images=images, masks=masks, label=label))
+        scratch_path = scratch_folder / f".scratch-{label.replace(' ', '-')}.h5"
+        stack.callback(scratch_path.unlink, missing_ok=True)
+        scratch = stack.enter_context(h5py.File(scratch_path, "w"))
+        yield Samples(part, scratch, label)
+
+
+def padding(length: int, multiple: int) -> tuple[int, int]:
+    """Return how many pixels to add before and after to reach the next multiple."""
+    missing = -length % multiple
+    return missing // 2, missing - missing // 2
+
+
+def pad_batch(array: NDArray[Any], multiple: int) -> NDArray[Any]:
+    """Mirror the edges of (b, h, w, …) so that height and width are multiples of `multiple`."""
+    rows, columns = (padding(length, multiple) for length in array.shape[1:3])
+    if not any(rows + columns):
+        return array
+    # "symmetric" works for any amount, "reflect" only up to the size of the image.
+    return np.pad(array, ((0, 0), rows, columns, *[(0, 0)] * (array.ndim - 3)), mode="symmetric")
+
+
+def one_hot(labels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
+    """Return labels (b, h, w) as one-hot masks, float32 (b, h, w, classes)."""
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+class EpochOrder:
+    """Which samples make which batch; the same for the same seed, epoch and batch.
+
+    Args:
+        samples: Number of samples.
+        batch_size: Samples in a batch; a last smaller batch is filled up from the epoch's start.
+        seed: Seed of the order and of the augmentation.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        self._samples, self._batch_size, self._seed = samples, batch_size, seed
+        self.epoch = 0
+        self._order = self._shuffled()
+
+    def __len__(self) -> int:
+        return -(-self._samples // self._batch_size)
+
+    def next_epoch(self) -> None:
+        """Shuffle anew."""
+        self.epoch += 1
+        self._order = self._shuffled()
+
+    def _shuffled(self) -> NDArray[np.int64]:
+        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._samples)
+        return np.resize(order, len(self) * self._batch_size)
+
+    def batch(self, index: int) -> NDArray[np.int64]:
+        """Return the indices of the samples of batch `index`, int64 (batch_size,)."""
+        return self._order[index * self._batch_size : (index + 1) * self._batch_size]
+
+    def random(self, index: int) -> np.random.Generator:
+        """Return the source of random numbers for the augmentation of batch `index`."""
+        return np.random.default_rng([self._seed, self.epoch, index])
+
+
+def training_batches(
+    samples: Samples,
+    order: EpochOrder,
+    augmentation: Augmentation | None,
+    multiple: int,
+    workers: int,
+) -> Any:
+    """Return a `keras.utils.PyDataset` of padded, augmented batches.
+
+    Args:
+        samples: The training samples.
+        order: Which samples make which batch.
+        augmentation: How to change them, or None.
+        multiple: Height and width are padded to multiples of this.
+        workers: Threads that prepare batches while the network trains.
+
+    Returns:
+        A dataset of images, float32 (b, h, w, channels), and one-hot masks, float32
+        (b, h, w, classes).
+    """
+    import keras
+
+    class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no stubs
+        def __len__(self) -> int:
+            return len(order)
+
+        def on_epoch_end(self) -> None:
+            order.next_epoch()
+
+        def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            images, labels = samples.read(order.batch(index))
+            if augmentation is not None:
+                images, labels = augment_batch(images, labels, augmentation, order.random(index))
+            images, labels = pad_batch(images, multiple), pad_batch(labels, multiple)
+            return images, one_hot(labels, samples.classes)
+
+    return TrainingBatches(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)

@@ -1,0 +1,73 @@
+"""The device that trains, and the number format that is fast on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+CPU_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+AMPERE = (8, 0)  # first NVIDIA generation with bfloat16 tensor cores
+VOLTA = (7, 0)  # first with float16 tensor cores
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def describe_device() -> str:
+    """Return the device in words, for instance "cuda (NVIDIA A100)" or "cpu (AMD EPYC)"."""
+    gpu = _tensorflow_gpu()
+    if gpu is not None:
+        return f"cuda ({gpu.get('device_name', 'unknown GPU')})"
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        if device.platform != "cpu":
+            return f"{device.platform} ({device.device_kind})"
+    return f"cpu ({_cpu_fact('model name') or 'unknown processor'})"
+
+
+def choose_precision(wanted: str) -> str:
+    """Return the Keras dtype policy for the wanted precision.
+
+    "auto" is bfloat16 where the processor or GPU computes in it, float16 on older GPUs that have
+    only that, else float32: on processors without such instructions half precision is many times
+    slower.
+    """
+    if wanted != "auto":
+        return POLICIES[wanted]
+    gpu = _tensorflow_gpu()
+    if gpu is not None:
+        capability = gpu.get("compute_capability", (0, 0))
+        if capability >= AMPERE:
+            return POLICIES["bfloat16"]
+        return POLICIES["float16" if capability >= VOLTA else "float32"]
+    if not describe_device().startswith("cpu"):
+        return POLICIES["bfloat16"]
+    flags = set((_cpu_fact("flags") or "").split())
+    return POLICIES["bfloat16" if flags & CPU_BFLOAT16_FLAGS else "float32"]
+
+
+def _tensorflow_gpu() -> dict[str, Any] | None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return dict(tf.config.experimental.get_device_details(gpus[0])) if gpus else None
+
+
+def _cpu_fact(name: str) -> str | None:
+    """Return a line of Linux' description of the first processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return None

@@ -1,0 +1,210 @@
+"""The `unet_train` tool: from parameters to model, history, curves, report and weights."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpulab.jobs import OutputFolder
+from gpulab.models.metadata import ModelMetadata
+from gpulab.report.facts import RunClock, versions
+from gpulab.report.markdown import Report
+from gpulab.unet.data import Samples, open_samples
+from gpulab.unet.settings import (
+    TrainingInputs,
+    TrainingSettings,
+    inputs_from_params,
+    settings_from_params,
+)
+
+if TYPE_CHECKING:
+    from gpulab.unet.train import TrainedModel
+
+PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy")
+LOSS_NAMES = {
+    "bce": "BCE",
+    "bce_tv": "BCE + TV",
+    "dice": "Dice",
+    "bce_dice": "BCE + Dice",
+    "focal": "focal",
+}
+SAMPLES_TO_COMPARE = 4
+
+
+def train_job(params: dict[str, Any], outputs: OutputFolder) -> None:
+    """Train a U-Net on images and masks and export its best epoch as ONNX.
+
+    Args:
+        params: The form: `training`, `validation`, optional `weights`, and the sections `names`,
+            `network`, `loss`, `optimiser`.
+        outputs: Receives model.onnx, history.tabular, curves.png, report.md, weights.safetensors.
+
+    Raises:
+        InputError: Settings or files cannot be used.
+    """
+    clock = RunClock()
+    settings, inputs = settings_from_params(params), inputs_from_params(params)
+    with ExitStack() as stack:
+        print("Reading and checking the training and validation data")
+        training = stack.enter_context(
+            open_samples(
+                inputs.training,
+                outputs.path,
+                images=inputs.training_images,
+                masks=inputs.training_masks,
+                label="training data",
+            )
+        )
+        validation = stack.enter_context(
+            open_samples(
+                inputs.validation,
+                outputs.path,
+                images=inputs.validation_images,
+                masks=inputs.validation_masks,
+                label="validation data",
+            )
+        )
+        run_training(settings, inputs, training, validation, outputs, clock)
+
+
+def run_training(
+    settings: TrainingSettings,
+    inputs: TrainingInputs,
+    training: Samples,
+    validation: Samples,
+    outputs: OutputFolder,
+    clock: RunClock,
+) -> None:
+    """Train, export and write every output; arguments as in `train_job`."""
+    from gpulab.unet.train import architecture_for, check_fit, train
+    from gpulab.unet.weights import read_weights, save_weights
+
+    check_fit(training, validation)
+    weights = None
+    if inputs.weights is not None:
+        weights = read_weights(inputs.weights, architecture_for(settings, training))
+    from gpulab.unet.device import describe_device
+
+    device = describe_device()
+    print(f"Device: {device}")
+    trained = train(settings, training, validation, weights)
+    difference = _export(settings, inputs, trained, validation, outputs)
+    save_weights(trained.model, trained.architecture, outputs.file("weights.safetensors"))
+    _write_history(trained, outputs.file("history.tabular"))
+    from gpulab.unet.curves import draw_learning_curves
+
+    draw_learning_curves(trained.records, trained.best_epoch, outputs.file("curves.png"))
+    facts = clock.facts(device=device, packages=PACKAGES, seed=settings.seed)
+    report = _report(settings, trained, (training, validation), difference, facts)
+    report.write(outputs.file("report.md"))
+    print(
+        f"Exported epoch {trained.best_epoch} of {len(trained.records)}: validation Dice "
+        f"{trained.threshold_dice:.4f} at its best threshold {trained.threshold:.2f}; largest "
+        f"difference between ONNX Runtime and Keras {difference:.1e}"
+    )
+
+
+def _export(
+    settings: TrainingSettings,
+    inputs: TrainingInputs,
+    trained: TrainedModel,
+    validation: Samples,
+    outputs: OutputFolder,
+) -> float:
+    from gpulab.unet.export import export_onnx
+    from gpulab.unet.train import metadata_classes
+
+    metadata = ModelMetadata(
+        class_names=metadata_classes(trained.architecture.classes),
+        threshold=trained.threshold,
+        spatial_multiple=trained.architecture.spatial_multiple,
+        training_data_sha256=_sha256(inputs.training),
+        seed=settings.seed,
+        loss=LOSS_NAMES[settings.loss],
+        versions=versions(PACKAGES),
+    )
+    images, _ = validation.read(np.arange(min(SAMPLES_TO_COMPARE, len(validation))))
+    print("Exporting the best epoch to ONNX and comparing it with Keras")
+    return export_onnx(
+        trained.model, trained.architecture, metadata, images, outputs.file("model.onnx")
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_history(trained: TrainedModel, path: Path) -> None:
+    rows = [asdict(record) for record in trained.records]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            # Six significant digits: more would be noise.
+            writer.writerow(
+                {name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()}
+            )
+
+
+def _report(
+    settings: TrainingSettings,
+    trained: TrainedModel,
+    parts: tuple[Samples, Samples],
+    difference: float,
+    facts: dict[str, str],
+) -> Report:
+    best = trained.records[trained.best_epoch - 1]
+    report = Report("U-Net training")
+    if trained.cut_short:
+        report.warning(
+            f"The job was told to stop, so training was cut short in epoch {len(trained.records)} "
+            f"of {settings.epochs}. The model is the best one up to then."
+        )
+    report.text(
+        f"The exported model is that of **epoch {trained.best_epoch}** of {len(trained.records)}, "
+        "which had the largest Dice of the foreground on the validation data at threshold 0.5. "
+        f"The threshold with the largest validation Dice, **{trained.threshold:.2f}**, is stored "
+        "in the model. Background pixels never count as a success, and scores on validation data "
+        "that chose the epoch and the threshold are a little too good: judge the model on test "
+        "data with *unet_predict*."
+    )
+    report.items(
+        {
+            "Validation Dice (threshold 0.5)": f"{best.val_dice:.4f}",
+            "Validation IoU (threshold 0.5)": f"{best.val_iou:.4f}",
+            f"Validation Dice (threshold {trained.threshold:.2f})": f"{trained.threshold_dice:.4f}",
+            "Parameters": f"{trained.model.count_params():,}",
+            "ONNX Runtime against Keras, largest difference": f"{difference:.1e}",
+        }
+    )
+    report.heading("Learning curves")
+    report.image("curves")
+    report.heading("Data")
+    report.table(
+        ("Part", "Samples", "Size", "Mean grey value", "Foreground"),
+        [
+            (
+                name,
+                len(part),
+                f"{part.height} × {part.width} × {part.channels}",
+                f"{part.statistics.mean:.1f}",
+                f"{part.statistics.foreground:.2%}",
+            )
+            for name, part in zip(("training", "validation"), parts, strict=True)
+        ],
+    )
+    report.heading("Epochs")
+    report.dataset_table("history")
+    report.heading("Settings")
+    report.items({name.replace("_", " "): value for name, value in asdict(settings).items()})
+    report.heading("Run")
+    weight = f"{trained.foreground_weight:.2f}"
+    report.items({**facts, "Number format": trained.precision, "Foreground weight": weight})
+    return report

@@ -1,0 +1,205 @@
+"""Callbacks of a training run: validation of the foreground, progress lines, orderly stop."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+
+from gpulab.models.overlap import ProbabilityHistogram
+from gpulab.unet.data import Samples, one_hot, pad_batch, padding
+from gpulab.unet.losses import Loss
+
+LINE_EVERY_SECONDS = 10.0
+VALIDATION_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One row of the learning history; all measures are of the foreground alone."""
+
+    epoch: int
+    seconds: float
+    learning_rate: float
+    loss: float
+    val_loss: float
+    val_dice: float
+    val_iou: float
+    val_sensitivity: float
+    val_specificity: float
+
+
+def evaluate(
+    model: Any, samples: Samples, loss: Loss, batch_size: int, multiple: int
+) -> tuple[float, ProbabilityHistogram]:
+    """Run the model over samples without changing it.
+
+    Args:
+        model: Keras model from images to probabilities.
+        samples: What to predict.
+        loss: The loss to average.
+        batch_size: Images at a time.
+        multiple: Height and width are padded to multiples of this, and cut back.
+
+    Returns:
+        The mean loss, and the pixels counted by truth and probability.
+    """
+    histogram = ProbabilityHistogram(samples.classes)
+    top, _ = padding(samples.height, multiple)
+    left, _ = padding(samples.width, multiple)
+    total = 0.0
+    for images, labels in samples.batches(batch_size):
+        output = model.predict_on_batch(pad_batch(images, multiple))
+        output = output[:, top : top + samples.height, left : left + samples.width]
+        truth = one_hot(labels, output.shape[-1])
+        total += float(loss(truth, output)) * len(images)
+        histogram.add(labels, output)
+    return total / len(samples), histogram
+
+
+class ForegroundValidation(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no stubs
+    """Adds the foreground's measures on validation data to each epoch's logs.
+
+    It must be the first callback, so that the others see what it adds. Keras' own metrics inside
+    the compiled step cost up to half of a small step; counting in validation alone costs nothing
+    there.
+
+    Args:
+        samples: Validation samples.
+        loss: The training loss.
+        batch_size: Images at a time.
+        multiple: Height and width are padded to multiples of this.
+    """
+
+    def __init__(self, samples: Samples, loss: Loss, batch_size: int, multiple: int) -> None:
+        super().__init__()
+        self._samples, self._loss = samples, loss
+        self._batch_size, self._multiple = batch_size, multiple
+        self._began = 0.0
+        self.records: list[EpochRecord] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Start the epoch's clock."""
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Validate and keep the epoch's row of the history."""
+        if logs is None:
+            return
+        val_loss, histogram = evaluate(
+            self.model, self._samples, self._loss, self._batch_size, self._multiple
+        )
+        counts = histogram.counts(VALIDATION_THRESHOLD)
+        record = EpochRecord(
+            epoch=epoch + 1,
+            seconds=time.perf_counter() - self._began,
+            learning_rate=float(self.model.optimizer.learning_rate),
+            loss=float(logs["loss"]),
+            val_loss=val_loss,
+            val_dice=histogram.mean_dice(VALIDATION_THRESHOLD),
+            val_iou=float(np.mean([count.iou for count in counts])),
+            val_sensitivity=float(np.mean([count.sensitivity for count in counts])),
+            val_specificity=float(np.mean([count.specificity for count in counts])),
+        )
+        self.records.append(record)
+        logs.update({name: value for name, value in asdict(record).items() if "val_" in name})
+
+
+class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the weights of the epoch with the largest validation Dice, the earliest of equals."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch = 0
+        self.dice = -1.0
+        self.weights: list[Any] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Copy the weights if this epoch is the best so far."""
+        values = logs or {}
+        dice = values.get("val_dice", -1.0)
+        # An epoch that ended in NaN may have kept a Dice above -1 by chance.
+        if dice > self.dice and math.isfinite(values.get("loss", math.nan)):
+            self.epoch, self.dice = epoch + 1, dice
+            self.weights = self.model.get_weights()
+
+
+class ProgressLines(keras.callbacks.Callback):  # type: ignore[misc]
+    """Prints a line an epoch with the time left, and one every ten seconds within long epochs.
+
+    Args:
+        epochs: Number of epochs planned.
+        steps: Steps in an epoch.
+    """
+
+    def __init__(self, epochs: int, steps: int) -> None:
+        super().__init__()
+        self._epochs, self._steps = epochs, steps
+        self._start = self._last_line = time.perf_counter()
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Remember which epoch it is."""
+        self._epoch = epoch
+        self._last_line = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Print a line if none was printed for a while."""
+        now = time.perf_counter()
+        if now - self._last_line < LINE_EVERY_SECONDS:
+            return
+        self._last_line = now
+        done = self._epoch + (batch + 1) / self._steps
+        print(
+            f"  epoch {self._epoch + 1}/{self._epochs}, step {batch + 1}/{self._steps}, "
+            f"loss {float((logs or {}).get('loss', float('nan'))):.4f}, {self._left(now, done)}"
+        )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Print the epoch's line."""
+        values = logs or {}
+        print(
+            f"Epoch {epoch + 1}/{self._epochs}: loss {values['loss']:.4f}, "
+            f"validation loss {values['val_loss']:.4f}, Dice {values['val_dice']:.4f}, "
+            f"IoU {values['val_iou']:.4f}, sensitivity {values['val_sensitivity']:.4f}, "
+            f"specificity {values['val_specificity']:.4f}, "
+            f"{self._left(time.perf_counter(), epoch + 1)}"
+        )
+
+    def _left(self, now: float, epochs_done: float) -> str:
+        seconds = (now - self._start) / epochs_done * (self._epochs - epochs_done)
+        minutes, seconds = divmod(round(seconds), 60)
+        return f"about {minutes} min {seconds:02d} s left"
+
+
+class StopOnSignal(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends training in order after the current step when the job is told to stop (SIGTERM)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped = False
+        self._previous: Callable[[int, FrameType | None], Any] | int | None = None
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Listen for the signal."""
+        self._previous = signal.signal(signal.SIGTERM, self._note)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Ignore repeated signals from here on: only the export is left, and it shall end."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if self.stopped else self._previous)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.stopped = True
+        print("Asked to stop: this is the last step; the best model so far will be exported")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Stop if the signal came."""
+        if self.stopped:
+            self.model.stop_training = True

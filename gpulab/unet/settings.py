@@ -1,0 +1,151 @@
+"""What a training run is told to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpulab.errors import InputError
+from gpulab.unet.augment import STRENGTHS
+from gpulab.unet.losses import LOSSES
+
+SCALINGS = ("image", "dataset", "none")
+SCHEDULES = ("cosine", "plateau", "constant")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+CLASS_WEIGHTINGS = ("none", "balanced")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything that decides how a U-Net is trained; the defaults are those of the form.
+
+    Attributes:
+        base_filters: Filters of the first level.
+        depth: Down-sampling steps.
+        dropout: Share of feature maps dropped.
+        batch_norm: Batch normalisation after each convolution.
+        scaling: "image", "dataset" (mean and deviation of the training data) or "none".
+        loss: One of `LOSSES`.
+        tv_weight: Weight of the total variation in "bce_tv".
+        class_weighting: "none", or "balanced": foreground and background count the same in sum.
+        augmentation: One of `STRENGTHS`.
+        epochs: Largest number of epochs.
+        batch_size: Images in a step.
+        learning_rate: Largest learning rate.
+        schedule: "cosine" (warm-up, then down to nearly zero), "plateau" (a tenth after 5 epochs
+            without a better Dice, as in the original) or "constant".
+        patience: Epochs without a better Dice after which training stops; 0 never stops early.
+        precision: "auto", "float32", "bfloat16" or "float16".
+        seed: Seed of every random choice.
+    """
+
+    base_filters: int = 32
+    depth: int = 4
+    dropout: float = 0.2
+    batch_norm: bool = True
+    scaling: str = "image"
+    loss: str = "bce_dice"
+    tv_weight: float = 0.1
+    class_weighting: str = "none"
+    augmentation: str = "medium"
+    epochs: int = 10
+    batch_size: int = 8
+    learning_rate: float = 0.001
+    schedule: str = "cosine"
+    patience: int = 0
+    precision: str = "auto"
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        _one_of("loss", self.loss, LOSSES)
+        _one_of("input scaling", self.scaling, SCALINGS)
+        _one_of("learning-rate plan", self.schedule, SCHEDULES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("class weighting", self.class_weighting, CLASS_WEIGHTINGS)
+        _one_of("augmentation", self.augmentation, tuple(STRENGTHS))
+        _in_range("base filters", self.base_filters, 1, 256)
+        _in_range("depth", self.depth, 1, 6)
+        _in_range("dropout", self.dropout, 0.0, 0.9)
+        _in_range("total-variation weight", self.tv_weight, 0.0, 100.0)
+        _in_range("number of epochs", self.epochs, 1, 10_000)
+        _in_range("batch size", self.batch_size, 1, 4096)
+        _in_range("learning rate", self.learning_rate, 1e-8, 1.0)
+        _in_range("patience", self.patience, 0, 10_000)
+        _in_range("seed", self.seed, 0, 2**32 - 1)
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """Which files a training run reads, and the names of the datasets in them.
+
+    Attributes:
+        training: HDF5 file with the training part.
+        validation: HDF5 file with the validation part.
+        weights: Weights of an earlier run (safetensors) to continue from, or None.
+        training_images: Name of the training images.
+        training_masks: Name of the training masks.
+        validation_images: Name of the validation images.
+        validation_masks: Name of the validation masks.
+    """
+
+    training: Path
+    validation: Path
+    weights: Path | None = None
+    training_images: str = "images"
+    training_masks: str = "masks"
+    validation_images: str = "images"
+    validation_masks: str = "masks"
+
+
+def settings_from_params(params: Mapping[str, Any]) -> TrainingSettings:
+    """Read the settings from the sections of the form.
+
+    Raises:
+        InputError: A value is not one of those offered.
+    """
+    values: dict[str, Any] = {}
+    for section in ("network", "loss", "optimiser"):
+        values.update(params.get(section) or {})
+    known = {name: values[name] for name in TrainingSettings.__dataclass_fields__ if name in values}
+    return TrainingSettings(**known)
+
+
+def inputs_from_params(params: Mapping[str, Any]) -> TrainingInputs:
+    """Read the files and names from the form.
+
+    Raises:
+        InputError: Training or validation data are missing.
+    """
+    for name in ("training", "validation"):
+        if not params.get(name):
+            raise InputError(
+                f"No {name} data were given; choose an HDF5 dataset, for instance one made by "
+                "h5_dataset_split"
+            )
+    weights = params.get("weights")
+    names = {name: str(value) for name, value in (params.get("names") or {}).items() if value}
+    return TrainingInputs(
+        training=Path(params["training"]),
+        validation=Path(params["validation"]),
+        weights=Path(weights) if weights else None,
+        **names,
+    )
+
+
+def worker_threads() -> int:
+    """Return how many threads the job may use: Galaxy's `GALAXY_SLOTS`, else all processors."""
+    slots = os.environ.get("GALAXY_SLOTS", "")
+    return int(slots) if slots.isdigit() and int(slots) else len(os.sched_getaffinity(0))
+
+
+def _one_of(what: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"The {what} {value!r} is not known; choose one of {', '.join(choices)}")
+
+
+def _in_range(what: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise InputError(f"The {what} is {value}; choose a value from {low} to {high}")

@@ -1,0 +1,229 @@
+"""One training run, from settings and samples to the best model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gpulab.errors import InputError
+from gpulab.unet.augment import STRENGTHS
+from gpulab.unet.data import EpochOrder, Samples, training_batches
+from gpulab.unet.device import choose_precision
+from gpulab.unet.losses import Loss, make_loss
+from gpulab.unet.network import Architecture, build_unet
+from gpulab.unet.settings import TrainingSettings, worker_threads
+from gpulab.unet.weights import load_weights
+
+WARM_UP_SHARE = 0.05
+FINAL_LEARNING_RATE_SHARE = 0.01
+PLATEAU_FACTOR, PLATEAU_PATIENCE, PLATEAU_LOWEST = 0.1, 5, 1e-5  # the original's values
+# Beyond this a handful of true pixels would outweigh everything else and training diverges.
+LARGEST_FOREGROUND_WEIGHT = 20.0
+GRADIENT_NORM = 1.0  # one odd batch must not throw the weights away
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a training run found.
+
+    Attributes:
+        model: Keras model with the weights of the best epoch.
+        architecture: What the model was built from.
+        best_epoch: Epoch whose weights the model has, from 1.
+        records: One `EpochRecord` an epoch.
+        threshold: Threshold with the largest validation Dice.
+        threshold_dice: That Dice.
+        cut_short: True when the run was told to stop before its last epoch.
+        precision: Keras dtype policy.
+        foreground_weight: Weight of a foreground pixel in the cross-entropy.
+    """
+
+    model: Any
+    architecture: Architecture
+    best_epoch: int
+    records: list[Any]
+    threshold: float
+    threshold_dice: float
+    cut_short: bool
+    precision: str
+    foreground_weight: float
+
+
+def architecture_for(settings: TrainingSettings, training: Samples) -> Architecture:
+    """Return the architecture for the settings and the kind of data."""
+    fixed = settings.scaling == "dataset"
+    statistics = training.statistics
+    return Architecture(
+        channels=training.channels,
+        classes=training.classes,
+        base_filters=settings.base_filters,
+        depth=settings.depth,
+        dropout=settings.dropout,
+        batch_norm=settings.batch_norm,
+        scaling="fixed" if fixed else settings.scaling,
+        shift=statistics.mean if fixed else 0.0,
+        scale=(statistics.deviation or 1.0) if fixed else 1.0,
+    )
+
+
+def check_fit(training: Samples, validation: Samples) -> None:
+    """Check that both parts belong together and that there is something to learn.
+
+    Raises:
+        InputError: Channels or classes differ, or no training mask has foreground.
+    """
+    if training.channels != validation.channels:
+        raise InputError(
+            f"The training images have {training.channels} channel(s) and the validation images "
+            f"{validation.channels}; give parts of the same dataset"
+        )
+    if validation.classes > training.classes:
+        raise InputError(
+            f"The validation masks have {validation.classes} classes and the training masks "
+            f"{training.classes}; give parts of the same dataset"
+        )
+    if training.statistics.foreground == 0.0:
+        raise InputError(
+            "The training masks hold no foreground pixel at all, so there is nothing to learn; "
+            "check that the masks dataset is the right one and that class 0 is the background"
+        )
+    if validation.statistics.foreground == 0.0:
+        raise InputError(
+            "The validation masks hold no foreground pixel at all, so the best epoch cannot be "
+            "chosen; move samples with foreground into the validation part"
+        )
+
+
+def train(
+    settings: TrainingSettings,
+    training: Samples,
+    validation: Samples,
+    weights: dict[str, Any] | None = None,
+) -> TrainedModel:
+    """Train a U-Net and return it with the weights of its best epoch.
+
+    Args:
+        settings: What to do.
+        training: Samples to learn from.
+        validation: Samples by whose foreground Dice the best epoch is chosen.
+        weights: Arrays of `read_weights` to begin with, or None for random ones.
+
+    Returns:
+        The best model and how it came about.
+
+    Raises:
+        InputError: `weights` do not fit.
+    """
+    import keras
+
+    from gpulab.unet import progress
+
+    keras.utils.set_random_seed(settings.seed)
+    precision = choose_precision(settings.precision)
+    keras.config.set_dtype_policy(precision)
+    architecture = architecture_for(settings, training)
+    model = build_unet(architecture)
+    if weights is not None:
+        load_weights(model, weights)
+    foreground_weight = _foreground_weight(settings, training)
+    loss = make_loss(
+        settings.loss, tv_weight=settings.tv_weight, foreground_weight=foreground_weight
+    )
+    order = EpochOrder(len(training), min(settings.batch_size, len(training)), settings.seed)
+    _compile(model, settings, loss, len(order))
+    multiple = architecture.spatial_multiple
+    watch = progress.ForegroundValidation(validation, loss, settings.batch_size, multiple)
+    best, stop = progress.BestWeights(), progress.StopOnSignal()
+    print(
+        f"{model.count_params():,} parameters, {precision}, {len(training)} training and "
+        f"{len(validation)} validation samples, {len(order)} steps an epoch"
+    )
+    model.fit(
+        training_batches(
+            training, order, STRENGTHS[settings.augmentation], multiple, worker_threads()
+        ),
+        epochs=settings.epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            watch,
+            best,
+            progress.ProgressLines(settings.epochs, len(order)),
+            *_plan_callbacks(settings),
+            keras.callbacks.TerminateOnNaN(),
+            stop,
+        ],
+    )
+    if not best.weights:
+        raise InputError(
+            "Training diverged in its first epoch (the loss is no finite number); choose a smaller "
+            "learning rate, or float32 precision"
+        )
+    model.set_weights(best.weights)
+    _, histogram = progress.evaluate(model, validation, loss, settings.batch_size, multiple)
+    threshold = histogram.best_threshold()
+    return TrainedModel(
+        model=model,
+        architecture=architecture,
+        best_epoch=best.epoch,
+        records=watch.records,
+        threshold=threshold,
+        threshold_dice=histogram.mean_dice(threshold),
+        cut_short=stop.stopped,
+        precision=precision,
+        foreground_weight=foreground_weight,
+    )
+
+
+def _foreground_weight(settings: TrainingSettings, training: Samples) -> float:
+    if settings.class_weighting == "none":
+        return 1.0
+    share = training.statistics.foreground
+    return float(min((1 - share) / share, LARGEST_FOREGROUND_WEIGHT))
+
+
+def _compile(model: Any, settings: TrainingSettings, loss: Loss, steps: int) -> None:
+    import keras
+
+    rate: Any = settings.learning_rate
+    if settings.schedule == "cosine":
+        total = steps * settings.epochs
+        warm_up = max(1, round(total * WARM_UP_SHARE))
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=rate * FINAL_LEARNING_RATE_SHARE,
+            decay_steps=max(1, total - warm_up),
+            alpha=FINAL_LEARNING_RATE_SHARE,
+            warmup_target=rate,
+            warmup_steps=warm_up,
+        )
+    optimizer = keras.optimizers.Adam(rate, clipnorm=GRADIENT_NORM)
+    # XLA makes this network ten times slower on a processor (docs/performance.md).
+    model.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
+
+
+def _plan_callbacks(settings: TrainingSettings) -> list[Any]:
+    import keras
+
+    callbacks = []
+    if settings.schedule == "plateau":
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                "val_dice",
+                mode="max",
+                factor=PLATEAU_FACTOR,
+                patience=PLATEAU_PATIENCE,
+                min_lr=PLATEAU_LOWEST,
+            )
+        )
+    if settings.patience:
+        callbacks.append(
+            keras.callbacks.EarlyStopping("val_dice", mode="max", patience=settings.patience)
+        )
+    return callbacks
+
+
+def metadata_classes(classes: int) -> tuple[str, ...]:
+    """Return names for the output channels."""
+    if classes == 2:
+        return ("background", "foreground")
+    return ("background", *(f"class {number}" for number in range(1, classes)))
