@@ -1,8 +1,8 @@
 """What masks may look like, and their translation to class numbers.
 
 Two forms are known: one-hot, (n, h, w, classes) with exactly one 1 in each pixel, and class
-numbers, (n, h, w) or (n, h, w, 1) with 0 for the background. Masks that hold 0 and 255 alone, which is how
-most programs save a binary picture, are class numbers 0 and 1.
+numbers, (n, h, w) or (n, h, w, 1) with 0 for the background. Masks that hold 0 and 255 alone,
+which is how most programs save a binary picture, are class numbers 0 and 1.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Part:
         if self.masks is None or self.mask_form is None:
             raise ValueError("This part has no masks")
         raw = read_rows(self.masks, start, stop, self.label)
-        return class_numbers(raw, self.mask_form, _where(self.masks, self.label), start)
+        return class_numbers(raw, self.mask_form, dataset_label(self.masks, self.label), start)
 
     def foreground_fraction(self) -> NDArray[np.float64]:
         """Return the share of pixels that are not background, float64 (n,)."""
@@ -138,8 +138,8 @@ def rows_within(dataset: h5py.Dataset, budget: int) -> int:
     A row is counted with at least four bytes a value, which is what it takes as float32.
     """
     values = int(np.prod(dataset.shape[1:], dtype=np.int64))
-    rows = max(1, budget // max(1, values * max(4, dataset.dtype.itemsize)))
-    chunk = dataset.chunks[0] if dataset.chunks else 1
+    rows = max(1, budget // max(1, values * max(4, int(dataset.dtype.itemsize))))
+    chunk = int(dataset.chunks[0]) if dataset.chunks else 1
     return rows - rows % chunk if rows >= chunk else rows
 
 
@@ -161,8 +161,8 @@ def check_finite(values: NDArray[Any], dataset: h5py.Dataset, label: str, first:
     if not finite.all():
         sample = first + int(np.argmin(finite.reshape(len(finite), -1).all(axis=1)))
         raise InputError(
-            f"The {_where(dataset, label)} holds NaN or infinity in sample {sample} (counted from "
-            f"0), or a number too large for 32 bits, correct or remove it"
+            f"The {dataset_label(dataset, label)} holds NaN or infinity in sample {sample} "
+            f"(counted from 0), or a number too large for 32 bits, correct or remove it"
         )
 
 
@@ -213,7 +213,8 @@ def open_part(
         yield part
 
 
-def _where(dataset: h5py.Dataset, label: str) -> str:
+def dataset_label(dataset: h5py.Dataset, label: str) -> str:
+    """Name a dataset and its input the way messages do."""
     return f"dataset {readable((dataset.name or '?').lstrip('/'))} of the {label}"
 
 
@@ -224,18 +225,18 @@ def _shape(dataset: h5py.Dataset) -> str:
 def _check_images(images: h5py.Dataset, label: str) -> None:
     if images.ndim != 4:
         raise InputError(
-            f"The {_where(images, label)} has the shape {_shape(images)}, images need four axes: "
-            f"samples, height, width, channels"
+            f"The {dataset_label(images, label)} has the shape {_shape(images)}, images need "
+            f"four axes: samples, height, width, channels"
         )
     if images.shape[3] > MAX_CHANNELS:
         raise InputError(
-            f"The {_where(images, label)} has {images.shape[3]} channels in its last axis, give at "
-            f"most {MAX_CHANNELS} and the axes in the order samples, height, width, channels"
+            f"The {dataset_label(images, label)} has {images.shape[3]} channels in its last axis, "
+            f"give at most {MAX_CHANNELS} and the axis order samples, height, width, channels"
         )
 
 
 def _check_pair(images: h5py.Dataset, masks: h5py.Dataset, label: str) -> None:
-    where = _where(masks, label)
+    where = dataset_label(masks, label)
     if masks.ndim not in (3, 4):
         raise InputError(
             f"The {where} has the shape {_shape(masks)}, masks need the axes samples, height, "
@@ -261,7 +262,7 @@ def _check_pair(images: h5py.Dataset, masks: h5py.Dataset, label: str) -> None:
 def _mask_form(masks: h5py.Dataset, label: str) -> MaskForm:
     if masks.ndim == 4 and masks.shape[3] > 1:
         return MaskForm(classes=int(masks.shape[3]), one_hot=True)
-    where = _where(masks, label)
+    where = dataset_label(masks, label)
     present = np.zeros(256, dtype=bool)
     step = rows_within(masks, BATCH_BYTES)
     for start in range(0, masks.shape[0], step):
@@ -289,7 +290,7 @@ def _names(file: h5py.File, name: str | None, n: int, label: str) -> list[str] |
     dataset = get_dataset(file, name, label, strings=True)
     if dataset.ndim != 1 or dataset.shape[0] != n:
         raise InputError(
-            f"The {_where(dataset, label)} has the shape {_shape(dataset)}, it needs one name for "
-            f"each of the {n} samples"
+            f"The {dataset_label(dataset, label)} has the shape {_shape(dataset)}, it needs one "
+            f"name for each of the {n} samples"
         )
     return read_strings(dataset, label)

@@ -48,7 +48,8 @@ class PartWriter:
         self._samples = samples
         self._sample_ids: list[str] = []
         self._groups: list[str] = []
-        self._file = h5py.File(path, "w")
+        # The cache must hold a chunk that is filled by several small appends.
+        self._file = h5py.File(path, "w", rdcc_nbytes=4 * CHUNK_BYTES)
         self._file.attrs.update(dict(attributes or {}))
         self._images = self._dataset("images", image_shape, image_dtype)
         self._masks = None
