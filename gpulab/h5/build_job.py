@@ -1,0 +1,126 @@
+"""What the Galaxy tool h5_dataset_build does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpulab.errors import InputError
+from gpulab.h5.build import Sample, build, group_names
+from gpulab.h5.build_names import match, read_table
+from gpulab.h5.build_options import BuildOptions, options_of
+from gpulab.h5.build_preview import draw_preview
+from gpulab.h5.build_survey import Survey, survey
+from gpulab.h5.images import SourceFile
+from gpulab.h5.limits import in_words, readable
+from gpulab.jobs import OutputFolder, read_params, run_tool
+
+COLUMNS = (
+    "sample_id",
+    "group",
+    "source",
+    "original_height",
+    "original_width",
+    "slice",
+    "foreground_fraction",
+    "minimum",
+    "maximum",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool from the command line.
+
+    Galaxy's `inputs` configfile leaves out what collection elements are called, so a second JSON
+    file, `--files`, holds `images`, `masks` (lists of `identifier` and `path`) and `group_table`.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--files", type=Path, required=True, help="JSON file of input files")
+    own, rest = parser.parse_known_args(argv)
+
+    def job(params: dict[str, Any], outputs: OutputFolder) -> None:
+        """Build an HDF5 dataset from images and masks."""
+        build_job({**params, "files": read_params(own.files)}, outputs)
+
+    run_tool(job, rest)
+
+
+def build_job(params: dict[str, Any], outputs: OutputFolder) -> None:
+    """Build a dataset, its table of samples and its preview.
+
+    Args:
+        params: Parameters of the tool with `files`: lists `images` and `masks` of objects with
+            `identifier` and `path`, and `group_table`, a path or None.
+        outputs: Gets `dataset.h5`, `samples.tabular` and `preview.png`.
+
+    Raises:
+        InputError: Something the user gave cannot be used.
+    """
+    options = options_of(params)
+    images = _files(params["files"], "images", "image")
+    masks = _files(params["files"], "masks", "mask")
+    with_masks = params["with_masks"]["choice"] == "yes"
+    if options.slices == "foreground" and not with_masks:
+        raise InputError("Slices with foreground can only be chosen with masks, give masks")
+    pairs = match(images, masks if with_masks else None, options.match, options.match_mask)
+    print(f"{len(pairs)} images{' with masks' if with_masks else ''}, looking at all of them")
+    found = survey(pairs, options)
+    table = params["files"].get("group_table")
+    if options.groups == "table" and not table:
+        raise InputError("Groups shall come from a table but none was given, give one")
+    groups = group_names(found, options, read_table(Path(table)) if table else None)
+    dataset = outputs.file("dataset.h5")
+    samples = build(dataset, found, options, groups)
+    write_table(outputs.file("samples.tabular"), samples)
+    draw_preview(dataset, outputs.file("preview.png"))
+    _tell(dataset, found, options, samples)
+
+
+def _files(files: dict[str, Any], key: str, role: str) -> list[SourceFile]:
+    return [
+        SourceFile(str(item["identifier"]), Path(item["path"]), role)
+        for item in files.get(key) or []
+    ]
+
+
+def write_table(path: Path, samples: Sequence[Sample]) -> None:
+    """Write the table of samples; what is not known stays empty."""
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write("\t".join(COLUMNS) + "\n")
+        for item in samples:
+            cells = (
+                item.sample_id,
+                item.group or "",
+                readable(item.source, 255),
+                str(item.height),
+                str(item.width),
+                str(item.number),
+                "" if item.foreground is None else f"{item.foreground:.6f}",
+                f"{item.minimum:.6g}",
+                f"{item.maximum:.6g}",
+            )
+            stream.write("\t".join(cells) + "\n")
+
+
+def _tell(dataset: Path, found: Survey, options: BuildOptions, samples: Sequence[Sample]) -> None:
+    """Sum up on standard output."""
+    slices = sum(seen.count for seen in found.seen)
+    print(
+        f"images: {len(samples)} of {slices} slices, {found.height} x {found.width} x "
+        f"{found.channels}, {found.dtype}, values {min(s.minimum for s in samples):g} to "
+        f"{max(s.maximum for s in samples):g}"
+    )
+    if found.classes is not None:
+        shares = [s.foreground for s in samples if s.foreground is not None]
+        print(
+            f"masks: {found.classes.count} classes ({found.classes.description}), "
+            f"{options.mask_form.replace('_', '-')}, foreground {sum(shares) / len(shares):.2%} of "
+            f"the pixels, {sum(share == 0 for share in shares)} samples without any"
+        )
+    groups = {s.group for s in samples if s.group is not None}
+    print(f"groups: {len(groups) or 'none'}")
+    print(f"dataset.h5: {in_words(dataset.stat().st_size)}")
+    sys.stdout.flush()

@@ -1,0 +1,301 @@
+"""Image files of every format that h5_dataset_build reads, good ones and bad ones, all tiny."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import stat
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpulab.testing.files import test_file
+from gpulab.testing.phantoms import phantom_slices
+
+SEED = 21
+SIZE = 48
+SLICES = 4
+SPACING = (1.5, 1.25, 5.0)  # millimetres between rows, columns, slices
+START = (-30.0, -36.0, 100.0)  # millimetres, left-posterior-superior, as DICOM counts
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def slices() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return grey slices and labels, both uint8 (n, 48, 40), the first six with lesions."""
+    images, labels = phantom_slices(6, SIZE, seed=SEED, healthy_fraction=0.0)
+    return images[:, :, 4:-4, 0], labels[:, :, 4:-4]
+
+
+def hounsfield_volume() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """Return voxels in Hounsfield units and labels (slices, rows, columns); slice 0 is healthy."""
+    images, labels = slices()
+    labels[0] = 0
+    return images[:SLICES].astype(np.int16) * 8 - 1000, labels[:SLICES]
+
+
+def nifti_bytes(
+    volume: NDArray[Any], *, version: int = 1, flipped: bool = False, zipped: bool = False
+) -> bytes:
+    """Return a volume (slices, rows, columns) as NIfTI.
+
+    Args:
+        volume: Slices from the feet, rows to the back, columns to the patient's left.
+        version: 1 or 2.
+        flipped: Store the voxels in that order, with an affine that says so; otherwise the other
+            way round with a canonical affine. Both describe the same patient.
+        zipped: Compress with gzip.
+    """
+    import nibabel
+
+    stored = volume.transpose(2, 1, 0)
+    rows, columns, depth = SPACING
+    affine = np.diag([-columns, -rows, depth, 1.0])
+    affine[:3, 3] = (-START[0], -START[1], START[2])
+    if not flipped:
+        last = (*(n - 1 for n in stored.shape[:2]), 0, 1)
+        start = affine @ np.array(last, dtype=float)
+        stored = stored[::-1, ::-1]
+        affine = np.diag([columns, rows, depth, 1.0])
+        affine[:3, 3] = start[:3]
+    kind = nibabel.Nifti2Image if version == 2 else nibabel.Nifti1Image
+    data = kind(np.ascontiguousarray(stored), affine).to_bytes()
+    return gzip.compress(data, mtime=0) if zipped else data
+
+
+def dicom_bytes(
+    volume: NDArray[np.int16], index: int, *, series: str = "1", title: str = "Phantom chest"
+) -> bytes:
+    """Return one slice of a volume in Hounsfield units as DICOM CT, stored with a rescale."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[series, str(index)])
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID = CTImageStorage
+    data.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    data.SeriesInstanceUID = generate_uid(entropy_srcs=["series", series])
+    data.SeriesDescription = title
+    data.Modality = "CT"
+    data.Rows, data.Columns = volume.shape[1:]
+    data.PixelSpacing = [SPACING[0], SPACING[1]]
+    data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    data.ImagePositionPatient = [START[0], START[1], START[2] + SPACING[2] * index]
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
+    data.RescaleSlope, data.RescaleIntercept = 2, -1024
+    data.PixelData = ((volume[index] + 1024) // 2).astype("<u2").tobytes()
+    target = io.BytesIO()
+    data.save_as(target, enforce_file_format=True)
+    return target.getvalue()
+
+
+def write_zip(path: Path, files: Mapping[str, bytes], links: Sequence[str] = ()) -> None:
+    """Write a zip whose bytes depend on its contents alone; `links` are symbolic links."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            mode = stat.S_IFLNK | 0o777 if name in links else stat.S_IFREG | 0o644
+            entry.external_attr = mode << 16
+            archive.writestr(entry, content)
+
+
+def series_files(series: str = "1") -> dict[str, bytes]:
+    """Return the files of a DICOM series; their names are not in the order of the slices."""
+    volume, _ = hounsfield_volume()
+    return {
+        f"series_{series}/IM{(index * 3) % SLICES:03d}": dicom_bytes(volume, index, series=series)
+        for index in range(SLICES)
+    }
+
+
+def _save(path: Path, array: NDArray[Any], **options: Any) -> None:
+    from PIL import Image
+
+    Image.fromarray(array).save(path, format="JPEG" if path.suffix == ".jpg" else "PNG", **options)
+
+
+def _register_pictures() -> None:
+    def png(index: int) -> None:
+        @test_file(f"build/image_{index}.png")
+        def image(path: Path) -> None:
+            _save(path, slices()[0][index], optimize=True)
+
+        @test_file(f"build/mask_{index}.png")
+        def mask(path: Path) -> None:
+            _save(path, slices()[1][index] * np.uint8(255), optimize=True)
+
+    def nifti(version: int, zipped: bool) -> None:
+        ending = f"nii{version}" + (".gz" if zipped else "")
+
+        @test_file(f"build/volume.{ending}")
+        def volume(path: Path) -> None:
+            data = hounsfield_volume()[0]
+            path.write_bytes(nifti_bytes(data, version=version, zipped=zipped, flipped=zipped))
+
+    for index in (1, 2, 3):
+        png(index)
+    for version in (1, 2):
+        for zipped in (False, True):
+            nifti(version, zipped)
+
+
+_register_pictures()
+
+
+@test_file("build/image_4.jpg")
+def image_4(path: Path) -> None:
+    """Write a JPEG slice."""
+    _save(path, slices()[0][4], quality=90)
+
+
+@test_file("build/mask_4.jpg")
+def mask_4(path: Path) -> None:
+    """Write a mask as JPEG, as it should not be done: values near 0 and 255 come about."""
+    _save(path, slices()[1][4] * np.uint8(255), quality=60)
+
+
+@test_file("build/image_5.tiff")
+def image_5(path: Path) -> None:
+    """Write a 16-bit TIFF slice in unsigned units of 1024 plus Hounsfield."""
+    _write_tiff(path, slices()[0][5].astype(np.uint16) * 8 + 24)
+
+
+@test_file("build/mask_5.tiff")
+def mask_5(path: Path) -> None:
+    """Write a mask of class numbers as TIFF."""
+    _write_tiff(path, slices()[1][5])
+
+
+@test_file("build/stack.tiff")
+def stack(path: Path) -> None:
+    """Write a 16-bit multi-page TIFF."""
+    _write_tiff(path, (hounsfield_volume()[0] + 1024).astype(np.uint16))
+
+
+@test_file("build/stack_mask.tiff")
+def stack_mask(path: Path) -> None:
+    """Write a multi-page TIFF of masks; the first page is empty."""
+    _write_tiff(path, hounsfield_volume()[1])
+
+
+def _write_tiff(path: Path, array: NDArray[Any]) -> None:
+    import tifffile
+
+    tifffile.imwrite(path, array, photometric="minisblack", compression="zlib", software=False)
+
+
+@test_file("build/volume_mask.nii1.gz")
+def volume_mask(path: Path) -> None:
+    """Write the labels of the volume, which fit the DICOM series as well."""
+    path.write_bytes(nifti_bytes(hounsfield_volume()[1], zipped=True))
+
+
+@test_file("build/series.zip")
+def series(path: Path) -> None:
+    """Write a DICOM series with a file that is none beside it."""
+    write_zip(path, {**series_files(), "README.txt": b"A phantom, no patient.\n"})
+
+
+@test_file("build/groups.tabular")
+def groups(path: Path) -> None:
+    """Write a table of patients for the PNG slices."""
+    path.write_text("sample\tpatient\nimage_1\tA\nimage_2\tA\nimage_3.png\tB\n", encoding="utf-8")
+
+
+@test_file("build/bad/truncated.png")
+def truncated(path: Path) -> None:
+    """Write the first half of a PNG."""
+    target = path.with_suffix(".whole")
+    _save(target, slices()[0][1])
+    data = target.read_bytes()
+    target.unlink()
+    path.write_bytes(data[: len(data) // 2])
+
+
+@test_file("build/bad/colour_mask.png")
+def colour_mask(path: Path) -> None:
+    """Write a mask with red lesions."""
+    mask = np.zeros((*slices()[1][1].shape, 3), dtype=np.uint8)
+    mask[..., 0] = slices()[1][1] * 255
+    _save(path, mask, optimize=True)
+
+
+@test_file("build/bad/small_mask.png")
+def small_mask(path: Path) -> None:
+    """Write a mask that is smaller than its image."""
+    _save(path, slices()[1][1][:40] * np.uint8(255), optimize=True)
+
+
+@test_file("build/bad/empty_mask.png")
+def empty_mask(path: Path) -> None:
+    """Write a mask without any foreground."""
+    _save(path, slices()[1][1] * np.uint8(0), optimize=True)
+
+
+@test_file("build/bad/animated.png")
+def animated(path: Path) -> None:
+    """Write an animated PNG."""
+    from PIL import Image
+
+    first, second = (Image.fromarray(array) for array in slices()[0][1:3])
+    first.save(path, format="PNG", save_all=True, append_images=[second])
+
+
+@test_file("build/bad/bomb.png")
+def bomb(path: Path) -> None:
+    """Write 64 million black pixels in a few kilobytes."""
+    from PIL import Image
+
+    Image.new("1", (8000, 8000)).save(path, format="PNG", optimize=True)
+
+
+@test_file("build/bad/nan.nii1.gz")
+def nan(path: Path) -> None:
+    """Write a volume with NaN in its third slice."""
+    volume = hounsfield_volume()[0].astype(np.float32)
+    volume[2, 5, 5] = np.nan
+    path.write_bytes(nifti_bytes(volume, zipped=True))
+
+
+@test_file("build/bad/four_dimensions.nii1.gz")
+def four_dimensions(path: Path) -> None:
+    """Write a volume that changes with time."""
+    import nibabel
+
+    data = nibabel.Nifti1Image(np.zeros((8, 8, 3, 2), dtype=np.int16), np.eye(4)).to_bytes()
+    path.write_bytes(gzip.compress(data, mtime=0))
+
+
+@test_file("build/bad/liar.nii1")
+def liar(path: Path) -> None:
+    """Write a volume whose header declares 16 GB of voxels."""
+    data = bytearray(nifti_bytes(hounsfield_volume()[0])[:2000])
+    data[42:48] = np.array([2000, 2000, 2000], dtype="<i2").tobytes()
+    path.write_bytes(bytes(data))
+
+
+@test_file("build/bad/two_series.zip")
+def two_series(path: Path) -> None:
+    """Write two DICOM series in one zip."""
+    first, second = series_files("1"), series_files("2")
+    write_zip(path, dict([*list(first.items())[:2], *list(second.items())[:2]]))
+
+
+@test_file("build/bad/climbing.zip")
+def climbing(path: Path) -> None:
+    """Write a zip with a path that leads out of it."""
+    write_zip(path, {"../../escape.dcm": b"x"})
+
+
+@test_file("build/bad/link.zip")
+def link(path: Path) -> None:
+    """Write a zip with a symbolic link."""
+    write_zip(path, {"slice.dcm": b"/etc/passwd"}, links=["slice.dcm"])
