@@ -11,6 +11,7 @@ from gpulab.errors import InputError
 
 FOREGROUND_BINS = 4
 _MAX_ROUNDS = 5
+_MAX_TRIALS, _MAX_STEPS = 50, 20_000
 
 
 def foreground_strata(fractions: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -40,9 +41,9 @@ def assign(
 
     Without groups the sizes of the parts are exact to one sample, and within each stratum of
     `foreground_strata` to about one. With groups each group goes as a whole to the part that it
-    brings closest to its share of the samples, of every stratum and of all foreground, larger
-    groups first and equal ones in a seeded order: the idea of scikit-learn's
-    `StratifiedGroupKFold` (Pedregosa et al., JMLR 12, 2011) for unequal shares.
+    brings closest to its share of the samples, the groups, every stratum and all foreground, larger
+    groups first: the idea of scikit-learn's `StratifiedGroupKFold` (Pedregosa et al., JMLR 12,
+    2011) for unequal shares. The best of up to 50 seeded orders is taken.
 
     Args:
         shares: Share of each part; all above 0, their sum is 1.
@@ -74,9 +75,10 @@ def assign(
         )
     if count == len(strata):
         return _spread(np.asarray(shares), strata, random)
-    amounts = np.zeros((count, int(strata.max()) + 3))
+    amounts = np.zeros((count, int(strata.max()) + 4))
     np.add.at(amounts, (units, strata), 1.0)
-    np.add.at(amounts[:, -2], units, foreground)
+    np.add.at(amounts[:, -3], units, foreground)
+    amounts[:, -2] = 1.0  # or one part would get few large groups and another many small ones
     amounts[:, -1] = np.bincount(units)
     return _assign_units(np.asarray(shares), amounts, random)[units]
 
@@ -116,39 +118,57 @@ def _units(groups: Sequence[str]) -> NDArray[np.int64]:
 def _assign_units(
     shares: NDArray[np.float64], amounts: NDArray[np.float64], random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return the part of each group.
+    """Return the part of each group: the best of several greedy assignments.
 
     Args:
         shares: Share of each part, float64 (parts,).
         amounts: What is to be shared out alike, float64 (groups, kinds); the last kind is the
             number of samples.
-        random: Orders groups of equal size.
+        random: Orders groups.
 
     Returns:
         int64 (groups,).
     """
     totals = amounts.sum(axis=0)
     counts = amounts[:, totals > 0] / totals[totals > 0]
-    have = np.zeros((len(shares), counts.shape[1]))
-    wanted = np.repeat(shares[:, None], counts.shape[1], axis=1)
-    parts = np.full(len(counts), -1, dtype=np.int64)
+    sizes = counts[:, -1]
+    best, least = np.zeros(len(counts), dtype=np.int64), np.inf
+    for _ in range(int(np.clip(_MAX_STEPS // len(counts), 1, _MAX_TRIALS))):
+        # Larger first, but not always in the same order.
+        order = np.argsort(-sizes * random.uniform(0.5, 1.0, len(sizes)), kind="stable")
+        parts = _fill_empty(_greedy(shares, counts, order), sizes, shares)
+        have = np.zeros((len(shares), counts.shape[1]))
+        np.add.at(have, parts, counts)
+        distance = float(((have - shares[:, None]) ** 2 / shares[:, None]).sum())
+        if distance < least:
+            best, least = parts, distance
+    return best
 
-    order = random.permutation(len(counts))
-    order = order[np.argsort(-counts[order, -1], kind="stable")]
-    for turn in range(_MAX_ROUNDS):
+
+def _greedy(
+    shares: NDArray[np.float64], counts: NDArray[np.float64], order: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Give each group in turn to the part that gains most, then move groups while that helps.
+
+    What is made small is the chi-squared distance from the shares, so that one per cent more weighs
+    more in a small part than in a large one.
+    """
+    parts = np.full(len(counts), -1, dtype=np.int64)
+    excess = np.repeat(-shares[:, None], counts.shape[1], axis=1)
+    for _ in range(_MAX_ROUNDS):
         moved = False
         for unit in order:
-            here = parts[unit]
+            here, amount = parts[unit], counts[unit]
             if here >= 0:
-                have[here] -= counts[unit]
-            # Growth of the squared distance from the shares, for each part.
-            best = int(np.argmin(((2 * (have - wanted) + counts[unit]) * counts[unit]).sum(axis=1)))
-            moved |= best != here
-            parts[unit] = best
-            have[best] += counts[unit]
-        if not moved and turn:
+                excess[here] -= amount
+            growth = (2 * excess + amount) @ amount / shares
+            there = int(np.argmin(growth))
+            moved |= bool(there != here)
+            parts[unit] = there
+            excess[there] += amount
+        if not moved:
             break
-    return _fill_empty(parts, counts[:, -1], shares)
+    return parts
 
 
 def _fill_empty(
