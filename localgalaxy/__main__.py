@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
-from localgalaxy import environments, server
+from localgalaxy import environments, lint, server, tooltests
 from localgalaxy.console import LocalGalaxyError, say
-from localgalaxy.paths import LOG, LOGIN, shown
+from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
+from localgalaxy.paths import LOG, LOGIN, ROOT, shown, tool_files, workflow_files
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -44,6 +47,53 @@ def run_galaxy(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_test(arguments: argparse.Namespace) -> int:
+    """Lint and test what is named, or every tool and workflow."""
+    environments.ensure_galaxy()
+    environments.ensure_unet()
+    tools, workflows = _selected(arguments.targets)
+    outcomes: list[Outcome] = []
+    everything = not arguments.targets
+    outcomes += shown_one_by_one(lint.check_format(lint.xml_files() if everything else tools))
+    outcomes += shown_one_by_one(lint.lint_tools(tools))
+    outcomes += shown_one_by_one(lint.lint_workflows(workflows))
+    if everything:
+        outcomes += shown_one_by_one(lint.lint_repositories())
+    if arguments.lint_only:
+        return conclude(outcomes)
+    with server.running_galaxy() as galaxy:
+        if tools:
+            outcomes += tooltests.run_tests(galaxy, tools, "tools")
+        if workflows:
+            outcomes += tooltests.run_tests(galaxy, workflows, "workflows")
+    return conclude(outcomes)
+
+
+def _selected(targets: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    if not targets:
+        return tool_files(), workflow_files()
+    paths = [target.resolve() for target in targets]
+    known = {*tool_files(), *workflow_files()}
+    for path in paths:
+        if path not in known:
+            raise LocalGalaxyError(
+                f"{shown(path)} is neither a tool below tools/ nor a workflow with tests."
+            )
+    return (
+        [path for path in paths if path.suffix == ".xml"],
+        [path for path in paths if path.suffix != ".xml"],
+    )
+
+
+def run_repositories(arguments: argparse.Namespace) -> int:
+    """Write each Tool Shed repository as it would be published."""
+    environments.ensure_galaxy()
+    shutil.rmtree(arguments.folder, ignore_errors=True)
+    for path in lint.export_repositories(arguments.folder.resolve()):
+        say(shown(path))
+    return 0
+
+
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python3 -m localgalaxy", description=__doc__)
@@ -55,6 +105,15 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     galaxy = commands.add_parser("galaxy", help="run Galaxy with our tools until Ctrl-C")
     galaxy.set_defaults(run=run_galaxy)
+
+    test = commands.add_parser("test", help="lint and test tools and workflows")
+    test.add_argument("targets", nargs="*", type=Path, help="tool or workflow files (default: all)")
+    test.add_argument("--lint-only", action="store_true", help="start no Galaxy")
+    test.set_defaults(run=run_test)
+
+    repositories = commands.add_parser("repositories", help="write the Tool Shed repositories")
+    repositories.add_argument("folder", nargs="?", type=Path, default=ROOT / "build")
+    repositories.set_defaults(run=run_repositories)
     return parser.parse_args(argv)
 
 

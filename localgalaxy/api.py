@@ -14,7 +14,13 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def request(
-    url: str, path: str, *, key: str = "", method: str = "GET", body: Any = None, timeout: float = 60
+    url: str,
+    path: str,
+    *,
+    key: str = "",
+    method: str = "GET",
+    body: Any = None,
+    timeout: float = 60,
 ) -> Any:
     """Send a request and return what the JSON answer says.
 

@@ -21,7 +21,15 @@ RUNNING = STATE / "running.json"
 SECRETS = STATE / "secrets.json"
 LOGIN = STATE / "login.txt"
 REPORTS = STATE / "reports"
+KEEPER = ROOT / "localgalaxy" / "keeper.py"
 DOWNLOADS = STATE / "downloads"
+
+
+def private_home() -> Path:
+    """Return a home folder for Galaxy and planemo, so that they leave the user's alone."""
+    home = STATE / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    return home
 
 
 def tool_files() -> list[Path]:

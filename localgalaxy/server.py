@@ -17,7 +17,17 @@ from typing import IO
 from localgalaxy import api, settings
 from localgalaxy.console import LocalGalaxyError, say, step
 from localgalaxy.environments import environment
-from localgalaxy.paths import GALAXY_VENV, LOG, LOGIN, ROOT, RUNNING, STATE, shown
+from localgalaxy.paths import (
+    GALAXY_VENV,
+    KEEPER,
+    LOG,
+    LOGIN,
+    RUNNING,
+    SECRETS,
+    STATE,
+    private_home,
+    shown,
+)
 
 START_LIMIT = 600.0  # seconds; a busy two-core machine needs about one hundred
 
@@ -107,12 +117,20 @@ def _own(owner: IO[str]) -> Iterator[Galaxy]:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     config = settings.write_all(url)
-    variables = environment(GALAXY_VENV, {"GALAXY_CONFIG_FILE": str(config)})
-    command = [sys.executable, "-m", "localgalaxy.keeper", str(os.getpid())]
+    variables = environment(
+        GALAXY_VENV,
+        {
+            "GALAXY_CONFIG_FILE": str(config),
+            "HOME": str(private_home()),
+            # A tracing plugin that comes along would slow down every start of a job.
+            "PYDANTIC_DISABLE_PLUGINS": "__all__",
+        },
+    )
+    command = [sys.executable, "-I", str(KEEPER), str(os.getpid())]
     with LOG.open("wb") as log:
         keeper = subprocess.Popen(
             [*command, *settings.server_command(port)],
-            cwd=ROOT,
+            cwd=STATE,
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -132,7 +150,7 @@ def _own(owner: IO[str]) -> Iterator[Galaxy]:
 
 
 def _introduce(url: str, pid: int) -> Galaxy:
-    secret = json.loads(settings.SECRETS.read_text(encoding="utf-8"))
+    secret = json.loads(SECRETS.read_text(encoding="utf-8"))
     key = api.ensure_user(
         url,
         secret["admin_key"],

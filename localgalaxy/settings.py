@@ -1,4 +1,4 @@
-"""Writes the configuration files of the local Galaxy. JSON is YAML, so no YAML library is needed."""
+"""Writes the configuration files of the local Galaxy, as JSON, which is YAML as well."""
 
 from __future__ import annotations
 
@@ -97,13 +97,15 @@ def write_galaxy_config(url: str, secret: dict[str, str]) -> Path:
         "tool_test_data_directories": str(TEST_DATA),
         "watch_tools": "auto",
         "watch_tool_data_dir": "false",
+        # Otherwise the jobs of tools outside of a Tool Shed run with Galaxy's own Python.
+        "preserve_python_environment": "legacy_only",
         "id_secret": secret["id_secret"],
         "admin_users": f"{ADMIN_EMAIL},{USER_EMAIL}",
         "bootstrap_admin_api_key": secret["admin_key"],
         "galaxy_infrastructure_url": url,
         "brand": "GPU Lab",
         # Registration over the network is of no use on loopback, and neither is telling anyone.
-        "allow_user_creation": False,
+        "allow_local_account_creation": False,
         "check_migrate_tools": False,
         "conda_auto_init": False,
         "conda_auto_install": False,
@@ -162,8 +164,7 @@ def server_command(port: int) -> list[str]:
         "600",
         "--graceful-timeout",
         "5",
-        "--pythonpath",
-        str(STATE),
+        "--no-control-socket",
     ]
 
 

@@ -1,0 +1,98 @@
+"""Checks that need no running Galaxy: planemo's lint, format and shed_lint."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from localgalaxy import planemo
+from localgalaxy.console import LocalGalaxyError
+from localgalaxy.environments import environment
+from localgalaxy.outcomes import Outcome
+from localgalaxy.paths import GALAXY_VENV, ROOT
+
+# Both ask a server on the internet: bio.tools and the Tool Shed. The workflow that publishes the
+# tools runs them; here they would fail wherever there is no internet.
+NEEDS_INTERNET = ("BioToolsValid", "version_bumped")
+
+
+def lint_tools(tools: Sequence[Path]) -> Iterator[Outcome]:
+    """Run `planemo lint` once for all tools, with warnings as failures."""
+    if not tools:
+        return
+    skip = ["--skip", ",".join(NEEDS_INTERNET)]
+    level = ["--report_level", "warn", "--fail_level", "warn"]
+    name = f"lint {', '.join(path.stem for path in tools)}"
+    yield planemo.check(name, ["lint", *level, *skip, *(str(path) for path in tools)])
+
+
+def lint_workflows(workflows: Sequence[Path]) -> Iterator[Outcome]:
+    """Run `planemo workflow_lint` on each workflow, with the rules of IWC."""
+    # The rule that tools come from a Tool Shed cannot hold before they are published there.
+    options = ["--iwc", "--fail_level", "warn", "--skip", "tool_ids"]
+    for path in workflows:
+        name = f"workflow_lint {path.relative_to(ROOT)}"
+        yield planemo.check(name, ["workflow_lint", *options, str(path)])
+
+
+def check_format(files: Sequence[Path]) -> Iterator[Outcome]:
+    """Compare each XML file with what `planemo format` makes of a copy.
+
+    The command itself ends with 0 whatever it finds, so only a comparison can tell.
+    """
+    if not files:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copies = {}
+        for path in files:
+            copies[path] = Path(folder) / path.relative_to(ROOT)
+            copies[path].parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copies[path])
+        ran = planemo.check("format", ["format", *(str(copy) for copy in copies.values())])
+        if not ran.passed:
+            yield ran
+            return
+        for path, copy in copies.items():
+            diff = difflib.unified_diff(
+                path.read_text(encoding="utf-8").splitlines(),
+                copy.read_text(encoding="utf-8").splitlines(),
+                "as it is",
+                "as `make format` writes it",
+                lineterm="",
+            )
+            detail = "\n".join(diff)
+            yield Outcome(f"format {path.relative_to(ROOT)}", not detail, None, detail)
+
+
+def xml_files() -> list[Path]:
+    """Return every XML file that we format; links are other files' names."""
+    found = [*ROOT.glob("macros/*.xml"), *ROOT.glob("tools/*/*.xml")]
+    return sorted(path for path in found if not path.is_symlink())
+
+
+def export_repositories(target: Path) -> list[Path]:
+    """Write each Tool Shed repository as it would be published and return their folders."""
+    done = subprocess.run(
+        [str(GALAXY_VENV / "bin" / "python"), "-m", "localgalaxy.shed", str(target)],
+        cwd=ROOT,
+        env=environment(GALAXY_VENV),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise LocalGalaxyError(f"The repositories cannot be written: {done.stderr.strip()}")
+    return [Path(line) for line in done.stdout.splitlines()]
+
+
+def lint_repositories() -> Iterator[Outcome]:
+    """Run `planemo shed_lint` on each repository as it would be published."""
+    options = ["--tools", "--ensure_metadata", "--report_level", "warn", "--fail_level", "warn"]
+    skip = ["--skip", ",".join(NEEDS_INTERNET)]
+    with tempfile.TemporaryDirectory() as folder:
+        for path in export_repositories(Path(folder)):
+            yield planemo.check(f"shed_lint {path.name}", ["shed_lint", *options, *skip, str(path)])
