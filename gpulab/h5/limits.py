@@ -7,9 +7,10 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5t, h5z
+from h5py import h5d, h5t
 
 from gpulab.errors import InputError
+from gpulab.h5.chunks import COMPRESSORS, HARMLESS_FILTERS
 
 MIB = 1 << 20
 MAX_CHUNK_BYTES = 512 * MIB
@@ -21,9 +22,6 @@ CACHE_BYTES = 64 * MIB
 BEST_COMPRESSION = 1100
 # Below this, chunks that were never written (all fill value) are taken as they are.
 FREE_LOGICAL_BYTES = 256 * MIB
-
-_COMPRESSORS = {h5z.FILTER_DEFLATE: "gzip", h5z.FILTER_SZIP: "szip", h5z.FILTER_LZF: "lzf"}
-_HARMLESS_FILTERS = {h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 
 
 def readable(name: str, length: int = 80) -> str:
@@ -57,13 +55,13 @@ def check_storage(identifier: h5d.DatasetID, where: str) -> None:
         )
     filters = [plan.get_filter(index) for index in range(plan.get_nfilters())]
     for number, _, _, title in filters:
-        if number not in _COMPRESSORS and number not in _HARMLESS_FILTERS:
+        if number not in COMPRESSORS | HARMLESS_FILTERS:
             text = title.decode("utf-8", "replace") if isinstance(title, bytes) else str(title)
             raise InputError(
                 f"The {where} is stored with the filter {number} ({readable(text, 40)}), store it "
-                f"with gzip, lzf, szip or without compression"
+                f"with gzip, lzf or without compression"
             )
-    if sum(number in _COMPRESSORS for number, *_ in filters) > 1:
+    if sum(number in COMPRESSORS for number, *_ in filters) > 1:
         raise InputError(f"The {where} is compressed more than once, store it with gzip alone")
 
 

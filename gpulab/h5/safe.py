@@ -18,6 +18,7 @@ import numpy as np
 from h5py import h5d, h5g, h5l, h5o, h5p
 
 from gpulab.errors import InputError
+from gpulab.h5.chunks import check_chunks
 from gpulab.h5.limits import (
     MAX_CHUNK_BYTES,
     MAX_STRING_LENGTH,
@@ -102,7 +103,7 @@ def get_dataset(
     strings: bool = False,
     max_bytes: int | None = None,
 ) -> h5py.Dataset:
-    """Return a dataset of an untrusted file after every check that can be made without reading it.
+    """Return a dataset of an untrusted file after every check that can be made without its values.
 
     Args:
         file: A file of `open_untrusted`.
@@ -129,6 +130,8 @@ def get_dataset(
     except _H5_ERRORS as error:
         raise InputError(f"The {where} is damaged ({_reason(error)}), upload it again") from error
     check_sizes(dataset, where, max_bytes)
+    with reading(label):
+        check_chunks(dataset.id, where)
     return dataset
 
 
