@@ -1,0 +1,94 @@
+"""Peak memory of h5_dataset_split and unet_train for a file ten times as large as another."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from benchmarks.common import print_machine, print_table
+from gpulab.report.facts import MEBIBYTE
+from gpulab.testing import one_hot, phantom_slices
+
+ROOT = Path(__file__).parents[1]
+BLOCK = 64
+
+# The tool's own script runs in the child; a wait for it tells its largest resident set.
+MEASURE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
+
+
+def main() -> None:
+    """Print a table of both tools and both sizes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=256, help="samples of the smaller file")
+    parser.add_argument("--size", type=int, default=128)
+    arguments = parser.parse_args()
+    print_machine()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        peaks: dict[str, list[float]] = {"h5_dataset_split": [], "unet_train": []}
+        sizes = []
+        for factor in (1, 10):
+            path = folder / f"x{factor}.h5"
+            _write(path, arguments.samples * factor, arguments.size)
+            sizes.append(path.stat().st_size / MEBIBYTE)
+            peaks["h5_dataset_split"].append(_peak(folder, *_split(path)))
+            peaks["unet_train"].append(_peak(folder, *_train(path)))
+        for tool, (small, large) in peaks.items():
+            rows.append((tool, f"{small:.0f}", f"{large:.0f}", f"{large / small:.2f}"))
+    print_table(
+        ("tool", f"MiB, {sizes[0]:.0f} MiB file", f"MiB, {sizes[1]:.0f} MiB file", "ratio"), rows
+    )
+
+
+def _write(path: Path, samples: int, size: int) -> None:
+    """Write float32 parts, contiguous and uncompressed like the original's file, in blocks."""
+    images, labels = phantom_slices(BLOCK, size, seed=3)
+    masks = one_hot(labels).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        x = file.create_dataset("images", (samples, size, size, 1), np.float32)
+        y = file.create_dataset("masks", (samples, size, size, 2), np.float32)
+        for start in range(0, samples, BLOCK):
+            x[start : start + BLOCK] = images + start  # no two samples are the same
+            y[start : start + BLOCK] = masks
+
+
+def _split(path: Path) -> tuple[str, dict[str, object]]:
+    script = "tools/h5_dataset/h5_dataset_split.py"
+    return script, {"input": str(path), "mode": {"mode": "fraction"}}
+
+
+def _train(path: Path) -> tuple[str, dict[str, object]]:
+    # One short epoch: memory is what counts, and every sample is read.
+    return "tools/unet_train/unet_train.py", {
+        "training": str(path),
+        "validation": str(path),
+        "network": {"base_filters": 2, "depth": 1},
+        "optimiser": {"epochs": 1, "batch_size": 16},
+    }
+
+
+def _peak(folder: Path, script: str, params: dict[str, object]) -> float:
+    outputs = folder / "outputs"
+    file = folder / "params.json"
+    file.write_text(json.dumps(params))
+    command = [sys.executable, str(ROOT / script), "--params", str(file), "--outputs", str(outputs)]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout) / MEBIBYTE
+
+
+if __name__ == "__main__":
+    main()
