@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -55,10 +56,23 @@ def write_tool_conf() -> None:
     (CONFIG / "tool_conf.xml").write_text("\n".join(lines), encoding="utf-8")
 
 
+# Galaxy's job script sources this file twice, first for the tool and then for reading the outputs'
+# metadata. After each it activates Galaxy's own environment unless the variable says "None".
+JOB_ENVIRONMENT = """\
+if [ "$_use_framework_galaxy" != "True" ]; then
+    . {activate}
+    GALAXY_VIRTUAL_ENV=None
+    export PYTHONNOUSERSITE=1
+fi
+"""
+
+
 def write_job_conf() -> None:
     """Send our tools' jobs into their own environment, and Galaxy's upload into Galaxy's."""
     cores = os.cpu_count() or 1
-    activate = {"file": str(UNET_VENV / "bin" / "activate")}
+    script = CONFIG / "job_environment.sh"
+    activate = shlex.quote(str(UNET_VENV / "bin" / "activate"))
+    script.write_text(JOB_ENVIRONMENT.format(activate=activate), encoding="utf-8")
     config: dict[str, Any] = {
         "runners": {
             "local": {"load": "galaxy.jobs.runners.local:LocalJobRunner", "workers": JOB_WORKERS}
@@ -70,7 +84,7 @@ def write_job_conf() -> None:
                 "tools": {
                     "runner": "local",
                     "local_slots": max(1, cores // JOB_WORKERS),
-                    "env": [activate, {"name": "PYTHONNOUSERSITE", "value": "1"}],
+                    "env": [{"file": str(script)}],
                 },
             },
         },
