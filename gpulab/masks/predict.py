@@ -1,0 +1,143 @@
+"""Streaming prediction: samples in, probabilities of their own size out, in the same order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpulab.errors import InputError
+from gpulab.masks.sources import Sample
+from gpulab.masks.windows import Fit, Merger, cut, make_plan
+from gpulab.models.session import MaskModel
+
+PROGRESS_SECONDS = 5.0
+
+
+@dataclass
+class _Pending:
+    sample: Sample
+    merger: Merger
+
+
+@dataclass
+class _Window:
+    owner: _Pending
+    number: int
+    values: NDArray[np.float32]
+
+
+class Predictor:
+    """Runs a model over samples in batches of windows.
+
+    Args:
+        model: From `open_model`.
+        fit: How images are fitted to the model's size.
+        batch: Windows that go through the model at once.
+
+    Attributes:
+        plans: How images were fitted, in words, with the number of images.
+        seconds: Time spent in the model.
+    """
+
+    def __init__(self, model: MaskModel, fit: Fit, batch: int) -> None:
+        self._model = model
+        self._fit = fit
+        self._batch = batch
+        self.plans: dict[str, int] = {}
+        self.seconds = 0.0
+
+    def run(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, NDArray[np.float32]]]:
+        """Yield each sample with its probabilities, float32 (h, w, classes), background first.
+
+        Raises:
+            InputError: An image cannot be fitted to the model.
+            MemoryError: A batch does not fit in memory.
+        """
+        pending: deque[_Pending] = deque()
+        windows: list[_Window] = []
+        for sample in samples:
+            new = self._windows(sample)
+            pending.append(new[0].owner)
+            for window in new:
+                if windows and window.values.shape != windows[0].values.shape:
+                    self._flush(windows)
+                windows.append(window)
+                if len(windows) >= self._batch:
+                    self._flush(windows)
+            yield from _finished(pending)
+        self._flush(windows)
+        yield from _finished(pending)
+
+    def _windows(self, sample: Sample) -> list[_Window]:
+        height, width = sample.image.shape[:2]
+        demanded = (self._model.height, self._model.width)
+        try:
+            plan = make_plan(height, width, self._fit, demanded, self._model.multiple)
+        except InputError as error:
+            raise InputError(f"{error} (model {self._model.label!r})") from error
+        self.plans[plan.words] = self.plans.get(plan.words, 0) + 1
+        owner = _Pending(sample, Merger(plan))
+        return [_Window(owner, number, v) for number, v in enumerate(cut(sample.image, plan))]
+
+    def _flush(self, windows: list[_Window]) -> None:
+        if not windows:
+            return
+        start = time.perf_counter()
+        results = self._model.predict(np.stack([window.values for window in windows]))
+        self.seconds += time.perf_counter() - start
+        for window, values in zip(windows, results, strict=True):
+            window.owner.merger.add(window.number, values)
+        windows.clear()
+
+
+def _finished(pending: deque[_Pending]) -> Iterator[tuple[Sample, NDArray[np.float32]]]:
+    while pending and pending[0].merger.complete:
+        done = pending.popleft()
+        yield done.sample, done.merger.result()
+
+
+class Progress:
+    """Tells now and then how far a prediction is.
+
+    Args:
+        label: What is being done.
+        total: Number of images.
+    """
+
+    def __init__(self, label: str, total: int) -> None:
+        self._label = label
+        self._total = total
+        self._start = self._told = time.perf_counter()
+
+    def tell(self, done: int) -> None:
+        """Print a line when enough time has passed, and one at the end."""
+        now = time.perf_counter()
+        if done < self._total and now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
+        speed = done / max(now - self._start, 1e-9)
+        print(f"{self._label}: {done} of {self._total} images, {speed:.1f} images/s", flush=True)
+
+
+def to_labels(probabilities: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
+    """Decide on classes.
+
+    A pixel takes the foreground class of the highest probability if that is above the threshold,
+    and is background otherwise. With one foreground class that is `probability > threshold`.
+
+    Args:
+        probabilities: float32 (h, w, classes), the background first.
+        threshold: Between 0 and 1.
+
+    Returns:
+        Class numbers, uint8 (h, w).
+    """
+    foreground = probabilities[..., 1:]
+    best = foreground.argmax(axis=-1)
+    certain = foreground.max(axis=-1) > np.float32(threshold)
+    return np.where(certain, best + 1, 0).astype(np.uint8)
