@@ -276,5 +276,24 @@ def grouped(path: Path) -> None:
         file["sample_ids"], file["groups"] = np.array(ids), np.array(names)
 
 
+@test_file("repeated.h5")
+def repeated(path: Path) -> None:
+    """Write a combined file in which two training images are test images as well."""
+    images, labels = phantom_slices(16, 32, seed=22)
+    images[12:14] = images[0:2]
+    masks = one_hot(labels)
+    write(
+        path,
+        {
+            "X_train": images[:8],
+            "y_train": masks[:8],
+            "X_valid": images[8:12],
+            "y_valid": masks[8:12],
+            "y": images[12:],
+            "label_test": masks[12:],
+        },
+    )
+
+
 for _name, _writer in BAD_FILES.items():
     test_file(f"bad/{_name}.h5")(_writer)
