@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from localgalaxy import environments, lint, server, tooltests
+from localgalaxy import demo, environments, lint, server, tooltests
 from localgalaxy.console import LocalGalaxyError, say
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import LOG, LOGIN, ROOT, shown, tool_files, workflow_files
@@ -94,6 +94,16 @@ def run_repositories(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_the_demo(arguments: argparse.Namespace) -> int:
+    """Run the demo's workflow and fetch its outputs."""
+    parameters = {
+        "Epochs": arguments.epochs,
+        "Base filters": arguments.filters,
+        "Batch size": arguments.batch,
+    }
+    return demo.run_demo(arguments.data, arguments.workflow, arguments.results, parameters)
+
+
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python3 -m localgalaxy", description=__doc__)
@@ -110,6 +120,15 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     test.add_argument("targets", nargs="*", type=Path, help="tool or workflow files (default: all)")
     test.add_argument("--lint-only", action="store_true", help="start no Galaxy")
     test.set_defaults(run=run_test)
+
+    demo_run = commands.add_parser("demo", help="run the workflow on data")
+    demo_run.add_argument("--data", default="", help="an HDF5 file, or zenodo (default: small)")
+    demo_run.add_argument("--epochs", default="", help="workflow parameter “Epochs”")
+    demo_run.add_argument("--filters", default="", help="workflow parameter “Base filters”")
+    demo_run.add_argument("--batch", default="", help="workflow parameter “Batch size”")
+    demo_run.add_argument("--workflow", type=Path, default=demo.DEFAULT_WORKFLOW)
+    demo_run.add_argument("--results", type=Path, default=demo.RESULTS)
+    demo_run.set_defaults(run=run_the_demo)
 
     repositories = commands.add_parser("repositories", help="write the Tool Shed repositories")
     repositories.add_argument("folder", nargs="?", type=Path, default=ROOT / "build")

@@ -85,6 +85,8 @@ def write_job_conf() -> None:
                     "runner": "local",
                     "local_slots": max(1, cores // JOB_WORKERS),
                     "env": [{"file": str(script)}],
+                    # What a job prints is seen while it runs.
+                    "live_tool_output_reporting": True,
                 },
             },
         },
