@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,17 +42,48 @@ def open_tiff(file: SourceFile) -> Iterator[Planes]:
     """
     import tifffile
 
-    # tifffile logs what is odd in a file; here that becomes an error or does not matter.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    with reading(file, "TIFF"):
-        # The flags keep metadata of an uploaded file from making us open other files.
-        tiff = tifffile.TiffFile(
-            file.path, _multifile=False, is_mmstack=False, is_ndtiff=False, is_mdgel=False
-        )
-    with tiff:
+    with _complaints() as complaints, ExitStack() as stack:
         with reading(file, "TIFF"):
+            # The flags keep metadata of an uploaded file from making us open other files.
+            tiff = stack.enter_context(
+                tifffile.TiffFile(
+                    file.path, _multifile=False, is_mmstack=False, is_ndtiff=False, is_mdgel=False
+                )
+            )
             planes = _planes(file, tiff)
-        yield planes
+            _check_complaints(complaints)
+
+        def load(index: int) -> NDArray[Any]:
+            plane = planes.load(index)
+            _check_complaints(complaints)
+            return plane
+
+        yield replace(planes, load=load)
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs as errors: it goes on with what is left of a truncated file."""
+    found: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    logger, collector = logging.getLogger("tifffile"), Collector(logging.ERROR)
+    before = logger.propagate
+    logger.addHandler(collector)
+    logger.propagate = False
+    try:
+        yield found
+    finally:
+        logger.removeHandler(collector)
+        logger.propagate = before
+
+
+def _check_complaints(found: list[str]) -> None:
+    if found:
+        raise ValueError(re.sub(r"^<[^>]*> ", "", found[0]))
 
 
 def _planes(file: SourceFile, tiff: Any) -> Planes:
