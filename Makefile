@@ -1,14 +1,46 @@
-# Each target says what it does; `localgalaxy/` holds the how.
-LOCAL = python3 -m localgalaxy
+# What a person types. The how is in localgalaxy/; nothing is installed outside of this folder.
+LOCAL := python3 -m localgalaxy
+RUN := .venvs/unet/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup galaxy
+.NOTPARALLEL:
+.PHONY: help setup developer test style pytest lint format demo galaxy locks repositories clean
 
-help:   ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help:         ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup:  ## make the virtual environments below .venvs/
+demo:         ## run the workflow in a real Galaxy: DATA=file.h5 or zenodo, EPOCHS=, FILTERS=, BATCH=
+	@$(LOCAL) demo --data "$(DATA)" --epochs "$(EPOCHS)" --filters "$(FILTERS)" --batch "$(BATCH)"
+
+galaxy:       ## run a Galaxy with our tools until Ctrl-C
+	@$(LOCAL) galaxy
+
+test: style pytest ## run every test there is
+	$(LOCAL) test
+
+pytest: developer ## test the Python package and the repository
+	$(RUN) pytest
+
+style: developer ## check the Python code's style and types
+	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy --strict gpulab localgalaxy
+
+lint: style ## check style and types, tools, workflows and repositories; starts no Galaxy
+	$(LOCAL) test --lint-only
+
+format: developer ## write Python and XML files in the one form
+	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(LOCAL) format
+
+setup:        ## make the virtual environments of Galaxy and the tools
 	$(LOCAL) setup
 
-galaxy: ## run a Galaxy with our tools until Ctrl-C
-	$(LOCAL) galaxy
+developer:    ## make the virtual environments with the test programs
+	@$(LOCAL) setup --tests
+
+locks:        ## resolve the newest versions that locks/*.in and pyproject.toml allow
+	$(LOCAL) locks
+
+repositories: ## write the Tool Shed repositories to build/, as they would be published
+	$(LOCAL) repositories
+
+clean:        ## remove Galaxy's state and what the demo made; keeps environments and downloads
+	$(LOCAL) clean

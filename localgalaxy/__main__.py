@@ -62,10 +62,11 @@ def run_test(arguments: argparse.Namespace) -> int:
     if arguments.lint_only:
         return conclude(outcomes)
     with server.running_galaxy() as galaxy:
-        if tools:
-            outcomes += tooltests.run_tests(galaxy, tools, "tools")
-        if workflows:
-            outcomes += tooltests.run_tests(galaxy, workflows, "workflows")
+        for kind, files in (("tools", tools), ("workflows", workflows)):
+            if files:
+                # Two developers who test two tools at the same time must not share a report.
+                label = kind if everything else "+".join(path.stem for path in files)
+                outcomes += tooltests.run_tests(galaxy, files, label)
     return conclude(outcomes)
 
 
@@ -104,6 +105,30 @@ def run_the_demo(arguments: argparse.Namespace) -> int:
     return demo.run_demo(arguments.data, arguments.workflow, arguments.results, parameters)
 
 
+def run_format(arguments: argparse.Namespace) -> int:
+    """Let planemo write the XML files in its form."""
+    del arguments
+    environments.ensure_galaxy()
+    lint.write_format(lint.xml_files())
+    return 0
+
+
+def run_locks(arguments: argparse.Namespace) -> int:
+    """Resolve the lock files anew."""
+    del arguments
+    environments.compile_locks()
+    return 0
+
+
+def run_clean(arguments: argparse.Namespace) -> int:
+    """Remove what running leaves behind."""
+    del arguments
+    server.remove_state()
+    for folder in (demo.RESULTS, ROOT / "build"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python3 -m localgalaxy", description=__doc__)
@@ -133,6 +158,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     repositories = commands.add_parser("repositories", help="write the Tool Shed repositories")
     repositories.add_argument("folder", nargs="?", type=Path, default=ROOT / "build")
     repositories.set_defaults(run=run_repositories)
+
+    for name, run, text in (
+        ("format", run_format, "write the XML files in planemo's form"),
+        ("locks", run_locks, "resolve the lock files anew"),
+        ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
+    ):
+        commands.add_parser(name, help=text).set_defaults(run=run)
     return parser.parse_args(argv)
 
 

@@ -22,6 +22,18 @@ GALAXY_LOCKS = ("galaxy.txt",)
 UNET_LOCKS = ("unet-cpu.txt",)
 TEST_LOCKS = ("unet-cpu.txt", "test.txt")
 
+# The test programs must not change the versions with which the tools run.
+LOCK_SOURCES = {
+    "galaxy.txt": ["locks/galaxy.in"],
+    "unet-cpu.txt": [
+        "pyproject.toml",
+        *("--extra", "build"),
+        *("--extra", "predict"),
+        *("--extra", "train"),
+    ],
+    "test.txt": ["pyproject.toml", "--all-extras", "-c", "locks/unet-cpu.txt"],
+}
+
 
 def environment(venv: Path | None = None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the user's variables as a program of `venv` shall see them.
@@ -104,14 +116,18 @@ def _ensure_uv() -> Path:
     return uv
 
 
-def compile_locks(commands: Sequence[Sequence[str]]) -> None:
-    """Run `uv pip compile` once for each list of arguments, from the folder of the locks' owner."""
-    uv = _ensure_uv()
-    for arguments in commands:
-        output = arguments[arguments.index("-o") + 1]
-        with step(f"Resolving {output}"):
-            common = ["--quiet", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
-            _run([str(uv), "pip", "compile", *common, "--upgrade", *arguments], cwd=LOCKS.parent)
+def compile_locks() -> None:
+    """Resolve every lock file anew from what `locks/*.in` and `pyproject.toml` allow.
+
+    Hashes and addresses of package indexes are left out: a lock says which versions, and the user's
+    own settings say from where.
+    """
+    uv = str(_ensure_uv())
+    form = ["--quiet", "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--upgrade"]
+    for output, sources in LOCK_SOURCES.items():
+        with step(f"Resolving locks/{output}"):
+            command = [uv, "pip", "compile", *form, "--python-version", "3.11"]
+            _run([*command, *sources, "-o", f"locks/{output}"], cwd=LOCKS.parent)
 
 
 def _run(

@@ -68,6 +68,11 @@ def check_format(files: Sequence[Path]) -> Iterator[Outcome]:
             yield Outcome(f"format {path.relative_to(ROOT)}", not detail, None, detail)
 
 
+def write_format(files: Sequence[Path]) -> None:
+    """Write the files in planemo's form."""
+    planemo.check("format", ["format", *(str(path) for path in files)]).show()
+
+
 def xml_files() -> list[Path]:
     """Return every XML file that we format; links are other files' names."""
     found = [*ROOT.glob("macros/*.xml"), *ROOT.glob("tools/*/*.xml")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from localgalaxy import api, settings
 from localgalaxy.console import LocalGalaxyError, say, step
 from localgalaxy.environments import environment
 from localgalaxy.paths import (
+    DOWNLOADS,
     GALAXY_VENV,
     KEEPER,
     LOG,
@@ -67,6 +69,24 @@ def running_galaxy() -> Iterator[Galaxy]:
             galaxy.reload_tools()
             say(f"Using the Galaxy that runs at {galaxy.url}")
             yield galaxy
+
+
+def remove_state() -> None:
+    """Remove the database, the datasets and the logs; downloads stay.
+
+    Raises:
+        LocalGalaxyError: Galaxy runs.
+    """
+    if not STATE.exists():
+        return
+    with _lock_file("owner.lock") as owner:
+        if not _try_lock(owner):
+            raise LocalGalaxyError("Galaxy runs: stop it first.")
+        for path in STATE.iterdir():
+            if path.is_dir() and path != DOWNLOADS:
+                shutil.rmtree(path)
+            elif path.is_file() and path.suffix != ".lock":
+                path.unlink()
 
 
 @contextmanager
