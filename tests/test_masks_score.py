@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gpulab.masks.boundary import boundary, hausdorff_95
-from gpulab.masks.histogram import CURVE_THRESHOLDS, ProbabilityHistogram, area_under_roc
+from gpulab.masks.histogram import CURVE_THRESHOLDS, ScoreHistogram, area_under_roc
 from gpulab.masks.predict import to_labels
-from gpulab.masks.score import METRICS, Counts, Scorer, count
+from gpulab.masks.score import METRICS, Scorer, count
+from gpulab.models.overlap import Counts
 
 MASK = hnp.arrays(np.bool_, (9, 11))
 
@@ -34,7 +35,7 @@ def test_scores_agree_with_scikit_learn(true: Any, predicted: Any) -> None:
     if not t.all():
         expected = metrics.recall_score(t, p, pos_label=False)
         assert counts.specificity == pytest.approx(expected)
-    assert counts.true == t.sum() and counts.predicted == p.sum()
+    assert sum((counts.tp, counts.fp, counts.fn, counts.tn)) == t.size
 
 
 @settings(deadline=None)
@@ -61,12 +62,12 @@ def test_hausdorff_of_a_shift_and_of_empty_masks() -> None:
 
 
 def test_empty_masks_follow_the_documented_rules() -> None:
-    both = Counts(tn=10)
+    both = Counts(tp=0, fp=0, fn=0, tn=10)
     assert (both.dice, both.iou, both.specificity) == (1.0, 1.0, 1.0)
     assert math.isnan(both.sensitivity) and math.isnan(both.precision)
-    missed = Counts(fn=3, tn=7)
+    missed = Counts(tp=0, fp=0, fn=3, tn=7)
     assert (missed.dice, missed.sensitivity) == (0.0, 0.0) and math.isnan(missed.precision)
-    assert math.isnan(Counts(tp=10).specificity)
+    assert math.isnan(Counts(tp=10, fp=0, fn=0, tn=0).specificity)
 
 
 @settings(deadline=None, max_examples=40)
@@ -76,7 +77,7 @@ def test_histogram_agrees_with_all_pixels(seed: int, spread: float) -> None:
     true = random.random(4000) < 0.2
     logits = random.normal(-2, spread, 4000) + 2 * true
     p = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    histogram = ProbabilityHistogram()
+    histogram = ScoreHistogram()
     histogram.add(p[:1000], true[:1000])
     histogram.add(p[1000:], true[1000:])
     assert histogram.auc() == pytest.approx(area_under_roc(p, true), abs=2e-3)
@@ -89,7 +90,7 @@ def test_histogram_agrees_with_all_pixels(seed: int, spread: float) -> None:
 
 def test_probabilities_at_the_threshold_are_background_everywhere() -> None:
     p = np.array(CURVE_THRESHOLDS, dtype=np.float32)
-    histogram = ProbabilityHistogram()
+    histogram = ScoreHistogram()
     histogram.add(p, np.ones(len(p), dtype=bool))
     found = [point.sensitivity * len(p) for point in histogram.curve()]
     assert found == pytest.approx(list(range(len(p) - 1, -1, -1)))
@@ -99,7 +100,7 @@ def test_probabilities_at_the_threshold_are_background_everywhere() -> None:
 
 
 def test_auc_needs_both_kinds() -> None:
-    histogram = ProbabilityHistogram()
+    histogram = ScoreHistogram()
     assert math.isnan(histogram.auc())
     histogram.add(np.array([0.2, 0.9], dtype=np.float32), np.array([False, False]))
     assert math.isnan(histogram.auc())

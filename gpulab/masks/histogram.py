@@ -33,7 +33,7 @@ class CurvePoint:
     precision: float
 
 
-class ProbabilityHistogram:
+class ScoreHistogram:
     """Counts the probabilities of one class among pixels that are and that are not of the class."""
 
     def __init__(self) -> None:

@@ -10,63 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpulab.masks.boundary import hausdorff_95
-from gpulab.masks.histogram import ProbabilityHistogram, area_under_roc
+from gpulab.masks.histogram import ScoreHistogram, area_under_roc
+from gpulab.models.overlap import Counts
 
 NAN = math.nan
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Pixels of one class: true and false positives and negatives."""
-
-    tp: int = 0
-    fp: int = 0
-    fn: int = 0
-    tn: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn
-        )
-
-    @property
-    def true(self) -> int:
-        """Pixels of the class in the true mask."""
-        return self.tp + self.fn
-
-    @property
-    def predicted(self) -> int:
-        """Pixels of the class in the predicted mask."""
-        return self.tp + self.fp
-
-    @property
-    def dice(self) -> float:
-        """Dice coefficient 2 tp / (2 tp + fp + fn); 1 where both masks are empty."""
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn, 1.0)
-
-    @property
-    def iou(self) -> float:
-        """Intersection over union tp / (tp + fp + fn); 1 where both masks are empty."""
-        return _ratio(self.tp, self.tp + self.fp + self.fn, 1.0)
-
-    @property
-    def sensitivity(self) -> float:
-        """Share tp / (tp + fn) of the true pixels that were found; NaN without true pixels."""
-        return _ratio(self.tp, self.tp + self.fn, NAN)
-
-    @property
-    def specificity(self) -> float:
-        """Share tn / (tn + fp) of the other pixels that were left alone; NaN without others."""
-        return _ratio(self.tn, self.tn + self.fp, NAN)
-
-    @property
-    def precision(self) -> float:
-        """Share tp / (tp + fp) of the predicted pixels that are true; NaN without predicted."""
-        return _ratio(self.tp, self.tp + self.fp, NAN)
-
-
-def _ratio(part: int, whole: int, empty: float) -> float:
-    return part / whole if whole else empty
 
 
 def count(true: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Counts:
@@ -121,7 +68,7 @@ class _Images:
     """What is kept of the images for one threshold and class."""
 
     rows: list[Score] = field(default_factory=list)
-    total: Counts = Counts()
+    total: Counts = field(default_factory=lambda: Counts(0, 0, 0, 0))
 
 
 class Scorer:
@@ -140,7 +87,7 @@ class Scorer:
         self.model = model
         self.thresholds = tuple(thresholds)
         self.foreground = tuple(class_names[1:])
-        self.histograms = [ProbabilityHistogram() for _ in self.foreground]
+        self.histograms = [ScoreHistogram() for _ in self.foreground]
         self._images = {
             (threshold, number): _Images()
             for threshold in self.thresholds
@@ -194,7 +141,7 @@ class Scorer:
     ) -> None:
         counts = count(true, predicted)
         kept = self._images[threshold, number]
-        kept.total += counts
+        kept.total = _sum(kept.total, counts)
         values = _values(counts, auc, hausdorff_95(true, predicted))
         row = self._row(threshold, number, counts, values, _note(counts))
         kept.rows.append(replace(row, scope="image", sample_id=sample_id))
@@ -203,7 +150,7 @@ class Scorer:
         self, threshold: float, number: int, counts: Counts, values: dict[str, float], note: str
     ) -> Score:
         name = self.foreground[number - 1]
-        true, predicted = counts.true, counts.predicted
+        true, predicted = counts.tp + counts.fn, counts.tp + counts.fp
         return Score(self.model, threshold, "", "", name, values, true, predicted, note)
 
     def scores(self) -> list[Score]:
@@ -221,13 +168,19 @@ class Scorer:
         return result
 
 
+def _sum(first: Counts, second: Counts) -> Counts:
+    return Counts(
+        first.tp + second.tp, first.fp + second.fp, first.fn + second.fn, first.tn + second.tn
+    )
+
+
 def _values(counts: Counts, auc: float, distance: float) -> dict[str, float]:
     named = {name: float(getattr(counts, name)) for name in METRICS[:5]}
     return named | {"auc": auc, "hausdorff95": distance}
 
 
 def _note(counts: Counts) -> str:
-    if counts.true or counts.predicted:
+    if counts.tp or counts.fp or counts.fn:
         return ""
     return "both masks are empty: Dice and IoU are 1"
 
