@@ -188,7 +188,7 @@ def test_what_is_written_is_read(tmp_path: Path, samples: int | None) -> None:
         assert part.n == 8 and part.groups == part.sample_ids == [f"é{i}" for i in range(8)]
         assert part.images.dtype == np.uint8 and part.images.compression == "gzip"
         assert np.array_equal(part.read_images(0, 8), arrays["images"])
-        assert np.array_equal(part.masks[:], arrays["masks"])
+        assert part.masks is not None and np.array_equal(part.masks[:], arrays["masks"])
     with h5py.File(path) as file:
         assert file.attrs["made_by"] == "a test" and file.attrs["seed"] == 3
 

@@ -168,6 +168,7 @@ def test_by_name_keeps_everything(tmp_path: Path, combined: Path) -> None:
             with open_part(tmp_path / f"{part}.h5") as opened:
                 images, masks = BY_NAME[f"{part}_images"], BY_NAME[f"{part}_masks"]
                 assert np.array_equal(opened.images[:], source[images][:])
+                assert opened.masks is not None
                 assert np.array_equal(opened.masks[:], source[masks][:])
                 assert opened.images.dtype == source[images].dtype
                 assert opened.sample_ids[:2] == [f"{part}_00001", f"{part}_00002"]
@@ -190,7 +191,7 @@ def test_by_fraction_keeps_groups_together(tmp_path: Path, grouped: Path, strati
         images, masks = source["images"][:], source["masks"][:]
     for part in ("train", "valid", "test"):
         with open_part(tmp_path / f"{part}.h5") as opened:
-            assert opened.groups is not None
+            assert opened.groups is not None and opened.masks is not None
             for row, (name, group) in enumerate(zip(opened.sample_ids, opened.groups, strict=True)):
                 assert name not in seen
                 seen[name] = part
@@ -250,7 +251,7 @@ def test_identical_images_are_found_across_types(
     images[8:10] = images[:2]
     path = tmp_path / "repeated.h5"
     masks = one_hot(labels)
-    arrays = {
+    arrays: dict[str, Any] = {
         "X_train": images[:6],
         "y_train": masks[:6],
         "X_valid": images[6:8],
