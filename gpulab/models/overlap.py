@@ -81,28 +81,29 @@ class ProbabilityHistogram:
             probabilities: Float32 (b, h, w, classes) in [0, 1].
         """
         for row in range(len(self.positive)):
-            # The small addition keeps 0.29999998, meant as 0.3, at or above the threshold 0.3.
-            step = (probabilities[..., row + 1] * STEPS + 1e-4).astype(np.int64)
-            step = np.clip(step, 0, STEPS)
+            # Bin k holds (k - 1, k] steps. The small subtraction keeps 0.30000001, meant as 0.3,
+            # out of what lies above the threshold 0.3.
+            step = np.ceil(probabilities[..., row + 1] * STEPS - 1e-4)
+            step = np.clip(np.nan_to_num(step), 0, STEPS).astype(np.int64)
             true = labels == row + 1
             self.positive[row] += np.bincount(step[true], minlength=STEPS + 1)
             self.negative[row] += np.bincount(step[~true], minlength=STEPS + 1)
 
     def counts(self, threshold: float) -> list[Counts]:
-        """Return the counts of each foreground class where probability ≥ threshold is foreground.
+        """Return the counts of each foreground class where probability > threshold is foreground.
 
         Args:
             threshold: Between 0 and 1, rounded to steps of 1/200.
         """
-        step = round(threshold * STEPS)
+        above = round(threshold * STEPS) + 1
         found = []
         for positive, negative in zip(self.positive, self.negative, strict=True):
             found.append(
                 Counts(
-                    tp=int(positive[step:].sum()),
-                    fp=int(negative[step:].sum()),
-                    fn=int(positive[:step].sum()),
-                    tn=int(negative[:step].sum()),
+                    tp=int(positive[above:].sum()),
+                    fp=int(negative[above:].sum()),
+                    fn=int(positive[:above].sum()),
+                    tn=int(negative[:above].sum()),
                 )
             )
         return found
