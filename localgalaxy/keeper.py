@@ -20,7 +20,6 @@ from types import FrameType
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-PATIENCE = 15.0  # seconds in which Galaxy may end by itself
 
 
 def _prctl(option: int, value: int) -> None:
@@ -74,7 +73,7 @@ def _reap() -> None:
         return
 
 
-def end_descendants(patience: float = PATIENCE) -> None:
+def end_descendants(patience: float) -> None:
     """End every process below this one: kindly, and after `patience` seconds for sure."""
     deadline = time.monotonic() + patience
     _signal_all(descendants(os.getpid()), signal.SIGTERM)
@@ -95,19 +94,25 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Keep `arguments[1:]` running; `arguments[0]` is the process id of the parent."""
+    """Keep a program running.
+
+    Args:
+        arguments: The process id of the parent, the seconds in which the program may end by itself,
+            and the program's command line.
+    """
     die_with_parent(int(arguments[0]))
+    patience = float(arguments[1])
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stop)
     code = 1
     try:
-        code = subprocess.Popen(list(arguments[1:])).wait()
+        code = subprocess.Popen(list(arguments[2:])).wait()
     finally:
         # A second signal must not interrupt the cleaning up.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        end_descendants()
+        end_descendants(patience)
     sys.exit(code)
 
 

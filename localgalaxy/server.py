@@ -32,6 +32,7 @@ from localgalaxy.paths import (
 )
 
 START_LIMIT = 600.0  # seconds; a busy two-core machine needs about one hundred
+PATIENCE = 15.0  # seconds in which Galaxy and its jobs may end by themselves
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _own(owner: IO[str]) -> Iterator[Galaxy]:
             "PYDANTIC_DISABLE_PLUGINS": "__all__",
         },
     )
-    command = [sys.executable, "-I", str(KEEPER), str(os.getpid())]
+    command = [sys.executable, "-I", str(KEEPER), str(os.getpid()), str(PATIENCE)]
     with LOG.open("wb") as log:
         keeper = subprocess.Popen(
             [*command, *settings.server_command(port)],

@@ -1,0 +1,173 @@
+"""The parts of localgalaxy that can be tested without a running Galaxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from localgalaxy import environments, outcomes, scores, settings, tooltests
+from localgalaxy.paths import KEEPER, ROOT
+
+# A program that starts a child in a process group and session of its own, as Galaxy does with jobs,
+# and one more whose parent goes away at once.
+STUBBORN = """
+import os, signal, subprocess, sys, time
+child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
+orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}])"
+subprocess.run([sys.executable, "-c", orphan])
+open(sys.argv[1], "w").write("ready")
+time.sleep(600)
+"""
+
+
+def processes_with(marker: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if marker.encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def wait_until(condition: object, seconds: float = 30) -> bool:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> str:
+    return f"LOCALGALAXY_TEST={tmp_path}"
+
+
+def start_keeper(parent: int, ready: Path, marker: str) -> subprocess.Popen[bytes]:
+    name, value = marker.split("=", 1)
+    keeper = subprocess.Popen(
+        [sys.executable, "-I", KEEPER, str(parent), "0.5", sys.executable, "-c", STUBBORN, ready],
+        env={**os.environ, name: value},
+    )
+    assert wait_until(ready.exists)
+    return keeper
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_keeper_leaves_nothing_behind(number: int, tmp_path: Path, marker: str) -> None:
+    keeper = start_keeper(os.getpid(), tmp_path / "ready", marker)
+    assert len(processes_with(marker)) == 4
+    keeper.send_signal(number)
+    keeper.wait(timeout=30)
+    assert processes_with(marker) == []
+
+
+def test_keeper_ends_when_its_program_ends(tmp_path: Path, marker: str) -> None:
+    keeper = start_keeper(os.getpid(), tmp_path / "ready", marker)
+    program = min(set(processes_with(marker)) - {keeper.pid})
+    os.kill(program, signal.SIGKILL)
+    assert keeper.wait(timeout=30) != 0
+    assert processes_with(marker) == []
+
+
+def test_keeper_ends_when_its_parent_is_killed(tmp_path: Path, marker: str) -> None:
+    ready = tmp_path / "ready"
+    parent = (
+        "import os, subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-I', {str(KEEPER)!r}, str(os.getpid()), '0.5',"
+        f" sys.executable, '-c', {STUBBORN!r}, {str(ready)!r}])\n"
+        "time.sleep(600)\n"
+    )
+    name, value = marker.split("=", 1)
+    process = subprocess.Popen([sys.executable, "-c", parent], env={**os.environ, name: value})
+    assert wait_until(ready.exists)
+    process.kill()
+    process.wait()
+    assert wait_until(lambda: not processes_with(marker))
+
+
+def test_variables_of_the_user_do_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setenv("GALAXY_CONFIG_FILE", "/elsewhere/galaxy.yml")
+    monkeypatch.setenv("UV_CACHE_DIR", "/elsewhere/cache")
+    variables = environments.environment(ROOT / "venv", {"HOME": "/there"})
+    assert "PYTHONPATH" not in variables
+    assert "GALAXY_CONFIG_FILE" not in variables
+    assert variables["UV_CACHE_DIR"] == "/elsewhere/cache"
+    assert variables["HOME"] == "/there"
+    assert variables["PATH"].startswith(f"{ROOT}/venv/bin{os.pathsep}")
+
+
+def test_secrets_are_private_and_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "SECRETS", tmp_path / "secrets.json")
+    first, second = settings.make_secrets(), settings.make_secrets()
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert first["admin_key"] != second["admin_key"]
+    assert first["id_secret"] == second["id_secret"]
+    assert 5 <= len(first["id_secret"]) <= 56
+
+
+def test_tests_are_shared_out_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"a.xml": 9, "b.xml": 5, "c.xml": 3, "d.xml": 1}
+    monkeypatch.setattr(tooltests, "count_tests", lambda path: counts[path.name])
+    lanes = tooltests.share_out([Path(name) for name in counts], 2)
+    assert [[path.name for path in lane] for lane in lanes] == [
+        ["a.xml"],
+        ["b.xml", "c.xml", "d.xml"],
+    ]
+
+
+def write_report(folder: Path, tests: list[object]) -> Path:
+    report = folder / "tools-1.json"
+    report.write_text(json.dumps({"tests": tests}), "utf-8")
+    report.with_suffix(".log").write_text("planemo says something\n", "utf-8")
+    return report
+
+
+def test_failed_test_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = {"exit_code": 2, "state": "error", "stderr": "No masks", "command_line": "python x.py"}
+    failed = {"status": "failure", "output_problems": ["Output table: differs"], "job": job}
+    passed = {"status": "success", "time_seconds": 3.0}
+    monkeypatch.setattr(tooltests, "count_tests", lambda path: 2)
+    report = write_report(tmp_path, [{"id": "x-0", "data": passed}, {"id": "x-1", "data": failed}])
+    good, bad = tooltests.read_report(report, [ROOT / "x.xml"])
+    assert good.passed
+    assert not bad.passed
+    for text in ("Output table: differs", "exit code 2", "No masks", "python x.py"):
+        assert text in bad.detail
+
+
+def test_test_that_did_not_run_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tooltests, "count_tests", lambda path: 2)
+    report = write_report(tmp_path, [{"id": "x-0", "data": {"status": "success"}}])
+    found = tooltests.read_report(report, [ROOT / "x.xml"])
+    assert [outcome.passed for outcome in found] == [True, False]
+    assert "planemo says something" in found[1].detail
+
+
+def test_nothing_tested_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcomes.conclude([]) == 1
+    assert outcomes.conclude([outcomes.Outcome("one", passed=True)]) == 0
+    assert outcomes.conclude([outcomes.Outcome("one", passed=False)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed"
+
+
+def test_pooled_scores_are_shown(tmp_path: Path) -> None:
+    table = tmp_path / "scores.tsv"
+    table.write_text("model\tsample\tdice\na\timage 1\t0.5\na\tpooled\t0.123456\n", "utf-8")
+    assert scores.pooled_table(table).splitlines() == [
+        "model  sample  dice",
+        "a      pooled  0.1235",
+    ]
