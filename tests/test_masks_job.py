@@ -32,13 +32,13 @@ def make(tmp_path: Path) -> Callable[..., Params]:
 
     def make_params(models: list[str], images: str, masks: str | None = "masks") -> Params:
         for name in {*models, images}:
-            TEST_FILES[name](tmp_path / name)
+            TEST_FILES[name](tmp_path / Path(name).name)
         truth = {"known": "no"} if masks is None else {"known": "yes", "masks_name": masks}
         return {
-            "models": [item(tmp_path / name) for name in models],
+            "models": [item(tmp_path / Path(name).name) for name in models],
             "images": {
                 "kind": "h5",
-                "image_file": item(tmp_path / images),
+                "image_file": item(tmp_path / Path(images).name),
                 "images_name": "images",
                 "truth": truth,
             },
@@ -72,7 +72,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_exact_scores_of_an_exact_model(make: Callable[..., Params], tmp_path: Path) -> None:
-    out = run(make(["model_exact.onnx"], "part_exact.h5"), tmp_path)
+    out = run(make(["predict/model_exact.onnx"], "predict/part_exact.h5"), tmp_path)
     rows = {row["sample_id"] or row["scope"]: row for row in table(out / "metrics.tabular")}
     assert [rows[n]["dice"] for n in ("same", "shifted", "not there", "empty")] == [
         "1.000000",
@@ -104,7 +104,7 @@ def test_exact_scores_of_an_exact_model(make: Callable[..., Params], tmp_path: P
 def test_two_models_and_two_thresholds_have_a_column_each(
     make: Callable[..., Params], tmp_path: Path
 ) -> None:
-    params = make(["model_bce.onnx", "model_tv.onnx"], "part_test.h5")
+    params = make(["predict/model_bce.onnx", "predict/model_tv.onnx"], "part_test.h5")
     params |= {"thresholds": "0.1, 0.3", "probabilities": "float16"}
     out = run(params, tmp_path)
     with h5py.File(out / "masks.h5") as file:
@@ -137,7 +137,9 @@ def test_two_models_and_two_thresholds_have_a_column_each(
 
 
 def test_models_use_their_own_threshold(make: Callable[..., Params], tmp_path: Path) -> None:
-    out = run(make(["model_bce.onnx", "model_exact.onnx"], "part_test.h5"), tmp_path)
+    out = run(
+        make(["predict/model_bce.onnx", "predict/model_exact.onnx"], "part_test.h5"), tmp_path
+    )
     found = {(r["model"], r["threshold"]) for r in table(out / "metrics.tabular")}
     assert found == {("model_bce", "0.4"), ("model_exact", "0.5")}
 
@@ -145,7 +147,7 @@ def test_models_use_their_own_threshold(make: Callable[..., Params], tmp_path: P
 def test_without_true_masks_everything_but_the_scores_comes(
     make: Callable[..., Params], tmp_path: Path
 ) -> None:
-    out = run(make(["model_bce.onnx"], "part_test.h5", None), tmp_path)
+    out = run(make(["predict/model_bce.onnx"], "part_test.h5", None), tmp_path)
     names = {path.name for path in out.iterdir()}
     assert names == {"masks.h5", "tiff_masks", "figure.png", "overlay.png", "report.md"}
     assert "nothing was scored" in (out / "report.md").read_text(encoding="utf-8")
@@ -154,7 +156,7 @@ def test_without_true_masks_everything_but_the_scores_comes(
 def test_the_same_parameters_give_the_same_pictures_and_tables(
     make: Callable[..., Params], tmp_path: Path
 ) -> None:
-    params = make(["model_bce.onnx"], "part_test.h5")
+    params = make(["predict/model_bce.onnx"], "part_test.h5")
     first = {p.name: p.read_bytes() for p in run(params, tmp_path).glob("*.[pt]*") if p.is_file()}
     second = {p.name: p.read_bytes() for p in run(params, tmp_path).glob("*.[pt]*") if p.is_file()}
     assert len(first) == 5 and first == second
@@ -162,7 +164,7 @@ def test_the_same_parameters_give_the_same_pictures_and_tables(
 
 @pytest.mark.parametrize("mode", ["auto", "pad", "tile"])
 def test_a_model_of_fixed_size(make: Callable[..., Params], tmp_path: Path, mode: str) -> None:
-    params = make(["model_foreign_logits.onnx"], "part_exact.h5")
+    params = make(["predict/model_foreign_logits.onnx"], "predict/part_exact.h5")
     params["reading"]["activation"] = "logits"
     params["fitting"]["mode"] = mode
     if mode == "pad":
@@ -177,7 +179,7 @@ def test_a_model_of_fixed_size(make: Callable[..., Params], tmp_path: Path, mode
 
 
 def test_chosen_samples_and_odd_ones(make: Callable[..., Params], tmp_path: Path) -> None:
-    params = make(["model_exact.onnx"], "part_exact.h5")
+    params = make(["predict/model_exact.onnx"], "predict/part_exact.h5")
     params["drawing"]["samples"] = "shifted, 0"
     run(params, tmp_path)
     params["drawing"]["samples"] = "nobody"
@@ -190,7 +192,7 @@ def test_chosen_samples_and_odd_ones(make: Callable[..., Params], tmp_path: Path
 
 
 def test_names_that_are_not_there_are_listed(make: Callable[..., Params], tmp_path: Path) -> None:
-    params = make(["model_exact.onnx"], "combined.h5")
+    params = make(["predict/model_exact.onnx"], "combined.h5")
     with pytest.raises(InputError, match=r"images.*X_train"):
         run(params, tmp_path)
     params["images"] |= {"images_name": "y"}
@@ -201,7 +203,7 @@ def test_names_that_are_not_there_are_listed(make: Callable[..., Params], tmp_pa
 def test_image_files_of_differing_sizes(make: Callable[..., Params], tmp_path: Path) -> None:
     from PIL import Image
 
-    params = make(["model_exact.onnx"], "part_exact.h5")
+    params = make(["predict/model_exact.onnx"], "predict/part_exact.h5")
     images, masks = [], []
     for name, size in (("a", (20, 30)), ("b", (50, 17))):
         picture = np.zeros(size, dtype=np.uint8)
@@ -224,7 +226,7 @@ def test_image_files_of_differing_sizes(make: Callable[..., Params], tmp_path: P
 def test_the_script_answers_errors_with_one_line_and_exit_code_2(
     make: Callable[..., Params], tmp_path: Path
 ) -> None:
-    params = make(["bad_classifier.onnx"], "part_exact.h5")
+    params = make(["predict/bad_classifier.onnx"], "predict/part_exact.h5")
     (tmp_path / "params.json").write_text(json.dumps(params), encoding="utf-8")
     script = Path(__file__).parents[1] / "tools" / "unet_predict" / "unet_predict.py"
     (tmp_path / "job").mkdir()
@@ -243,7 +245,7 @@ def test_the_script_answers_errors_with_one_line_and_exit_code_2(
 def test_true_masks_with_more_classes_than_the_model(
     make: Callable[..., Params], tmp_path: Path
 ) -> None:
-    params = make(["model_exact.onnx"], "part_exact.h5")
+    params = make(["predict/model_exact.onnx"], "predict/part_exact.h5")
     with h5py.File(tmp_path / "part_exact.h5", "r+") as file:
         file["masks"][0, 0, 0] = 3
     with pytest.raises(InputError, match=r"4 classes .* knows 2"):

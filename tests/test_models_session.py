@@ -20,7 +20,7 @@ from gpulab.testing.files import TEST_FILES
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[str], Path]:
     def write(name: str) -> Path:
-        path = tmp_path / name
+        path = tmp_path / Path(name).name
         TEST_FILES[name](path)
         return path
 
@@ -34,7 +34,7 @@ def saved(tmp_path: Path, model: onnx.ModelProto) -> Path:
 
 
 def test_our_model_says_what_it_is_and_finds_its_band(written: Callable[[str], Path]) -> None:
-    model = open_model(written("model_bce.onnx"), "m", channels=1)
+    model = open_model(written("predict/model_bce.onnx"), "m", channels=1)
     assert (model.threshold, model.loss, model.multiple) == (0.4, "BCE", 16)
     assert model.class_names == ("background", "lesion")
     assert model.device.startswith(("CPU", "GPU"))
@@ -46,7 +46,7 @@ def test_our_model_says_what_it_is_and_finds_its_band(written: Callable[[str], P
 
 
 def test_a_foreign_model_channels_first_with_logits(written: Callable[[str], Path]) -> None:
-    path = written("model_foreign_logits.onnx")
+    path = written("predict/model_foreign_logits.onnx")
     model = open_model(path, "theirs", channels=1, activation="logits")
     assert (model.height, model.width, model.metadata, model.threshold) == (32, 32, None, 0.5)
     images = np.full((3, 32, 32, 1), 70, dtype=np.float32)
@@ -103,13 +103,16 @@ def test_other_number_types(tmp_path: Path, dtype: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("bad_text.onnx", "is no ONNX model"),
-        ("bad_custom_operator.onnx", "needs the custom operator 'acme.example::Secret'"),
-        ("bad_external_data.onnx", "keeps weights in external data"),
-        ("bad_rank.onnx", "takes an input with 5 axes|output has 5 axes"),
-        ("bad_classifier.onnx", "one answer an image, as a classifier does"),
-        ("bad_smaller_mask.onnx", "gives 1 x 1 x .* a mask has the image's height and width"),
-        ("bad_colour.onnx", "takes images with 3 channels, but these have 1 channel,"),
+        ("predict/bad_text.onnx", "is no ONNX model"),
+        ("predict/bad_custom_operator.onnx", "needs the custom operator 'acme.example::Secret'"),
+        ("predict/bad_external_data.onnx", "keeps weights in external data"),
+        ("predict/bad_rank.onnx", "takes an input with 5 axes|output has 5 axes"),
+        ("predict/bad_classifier.onnx", "one answer an image, as a classifier does"),
+        (
+            "predict/bad_smaller_mask.onnx",
+            "gives 1 x 1 x .* a mask has the image's height and width",
+        ),
+        ("predict/bad_colour.onnx", "takes images with 3 channels, but these have 1 channel,"),
     ],
 )
 def test_bad_models_get_one_sentence(
@@ -152,14 +155,14 @@ def test_local_functions_are_allowed_but_looked_into(tmp_path: Path) -> None:
 
 
 def test_a_truncated_model_is_refused(written: Callable[[str], Path]) -> None:
-    path = written("model_bce.onnx")
+    path = written("predict/model_bce.onnx")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"no ONNX|not valid ONNX|cannot be loaded"):
         open_model(path, "m", channels=1)
 
 
 def test_an_opset_of_the_future_is_named(written: Callable[[str], Path]) -> None:
-    path = written("model_exact.onnx")
+    path = written("predict/model_exact.onnx")
     model = onnx.load(str(path))
     model.opset_import[0].version = 99
     tiny.save(model, path)
@@ -227,7 +230,7 @@ def test_an_ambiguous_order_of_axes_needs_a_choice(tmp_path: Path) -> None:
 
 
 def test_metadata_and_channels_must_agree(written: Callable[[str], Path]) -> None:
-    path = written("model_bce.onnx")
+    path = written("predict/model_bce.onnx")
     model = onnx.load(str(path))
     for entry in model.metadata_props:
         if entry.key == "class_names":

@@ -221,19 +221,15 @@ def _coloured(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _outline(axis: Any, mask: NDArray[np.uint8], colour: str, line: Any, width: float) -> None:
+    # Pixels of a small image are repeated, so that outlines follow them and not their diagonals.
+    repeat = max(1, OUTLINE_PIXELS // max(mask.shape))
     for number in np.unique(mask[mask > 0]):
+        fine = np.kron(mask == number, np.ones((repeat, repeat)))
         # A frame of background closes outlines at the border of the image.
-        framed = np.pad((mask == number).astype(float), 1)
-        rows, columns = (np.arange(n) - 1 for n in framed.shape)
-        axis.contour(
-            columns,
-            rows,
-            framed,
-            levels=[0.5],
-            colors=[colour],
-            linestyles=[line],
-            linewidths=width,
-        )
+        framed = np.pad(fine, 1)
+        rows, columns = ((np.arange(n) - 0.5) / repeat - 0.5 for n in framed.shape)
+        style = {"colors": [colour], "linestyles": [line], "linewidths": width}
+        axis.contour(columns, rows, framed, levels=[0.5], **style)
 
 
 def _class_legend(figure: Figure, names: Sequence[str]) -> None:
@@ -249,9 +245,11 @@ def _class_legend(figure: Figure, names: Sequence[str]) -> None:
 
 
 def _caption(axis: Any, text: str) -> None:
-    axis.text(
-        0.5, -0.03, text, transform=axis.transAxes, ha="center", va="top", fontsize=9, clip_on=False
-    )
+    """Write below a picture; as the label of an axis without ticks, so that the layout knows it."""
+    axis.set_axis_on()
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    axis.set_xlabel(text, fontsize=9)
 
 
 def _dice(dice: float, sample: Sample, mask: NDArray[np.uint8]) -> str:

@@ -84,6 +84,9 @@ class Scorer:
     """
 
     def __init__(self, model: str, thresholds: Sequence[float], class_names: Sequence[str]) -> None:
+        # Seconds of importing belong to no image.
+        import sklearn.metrics  # noqa: F401
+
         self.model = model
         self.thresholds = tuple(thresholds)
         self.foreground = tuple(class_names[1:])

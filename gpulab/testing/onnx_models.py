@@ -114,25 +114,25 @@ def _write_band(path: Path, low: float, high: float, loss: str, threshold: float
     write_metadata(path, metadata)
 
 
-@test_file("model_bce.onnx")
+@test_file("predict/model_bce.onnx")
 def model_bce(path: Path) -> None:
     """Write a model of ours that takes grey values from 80 to 125 for lesions."""
     _write_band(path, 80.0, 125.0, "BCE", 0.4)
 
 
-@test_file("model_tv.onnx")
+@test_file("predict/model_tv.onnx")
 def model_tv(path: Path) -> None:
     """Write a second model of ours, with a narrower band."""
     _write_band(path, 90.0, 115.0, "BCE + TV", 0.5)
 
 
-@test_file("model_exact.onnx")
+@test_file("predict/model_exact.onnx")
 def model_exact(path: Path) -> None:
     """Write a model for `part_exact.h5`: the value 100 is foreground, others are not."""
     save(band_model(95.0, 105.0), path)
 
 
-@test_file("part_exact.h5")
+@test_file("predict/part_exact.h5")
 def part_exact(path: Path) -> None:
     """Write images whose scores with `model_exact.onnx` are known.
 
@@ -151,7 +151,7 @@ def part_exact(path: Path) -> None:
     write_arrays(path, {"images": images, "masks": masks, "sample_ids": ids})
 
 
-@test_file("model_foreign_logits.onnx")
+@test_file("predict/model_foreign_logits.onnx")
 def model_foreign_logits(path: Path) -> None:
     """Write a model from elsewhere: channels first, 32 x 32 pixels, one channel of logits."""
     nodes = [node("Sub", ["image", "middle"], ["mask"])]
@@ -160,13 +160,13 @@ def model_foreign_logits(path: Path) -> None:
     save(make_model(nodes, constants=constants, image=shape, mask=shape), path)
 
 
-@test_file("bad_custom_operator.onnx")
+@test_file("predict/bad_custom_operator.onnx")
 def bad_custom_operator(path: Path) -> None:
     """Write a model that needs an operator of its own."""
     save(make_model([node("Secret", ["image"], ["mask"], domain="acme.example")]), path)
 
 
-@test_file("bad_external_data.onnx")
+@test_file("predict/bad_external_data.onnx")
 def bad_external_data(path: Path) -> None:
     """Write a model whose weight would be read from another file."""
     import onnx
@@ -181,21 +181,21 @@ def bad_external_data(path: Path) -> None:
     save(model, path)
 
 
-@test_file("bad_rank.onnx")
+@test_file("predict/bad_rank.onnx")
 def bad_rank(path: Path) -> None:
     """Write a model that takes a volume with five axes."""
     shape = (1, 1, "depth", "height", "width")
     save(make_model([node("Sigmoid", ["image"], ["mask"])], image=shape, mask=shape), path)
 
 
-@test_file("bad_classifier.onnx")
+@test_file("predict/bad_classifier.onnx")
 def bad_classifier(path: Path) -> None:
     """Write a model that gives one answer an image."""
     nodes = [node("ReduceMean", ["image"], ["mask"], axes=[1, 2], keepdims=0)]
     save(make_model(nodes, mask=("batch", 1)), path)
 
 
-@test_file("bad_smaller_mask.onnx")
+@test_file("predict/bad_smaller_mask.onnx")
 def bad_smaller_mask(path: Path) -> None:
     """Write a model that gives masks of half the image's size."""
     nodes = [node("MaxPool", ["image"], ["mask"], kernel_shape=[2, 2], strides=[2, 2])]
@@ -203,14 +203,65 @@ def bad_smaller_mask(path: Path) -> None:
     save(make_model(nodes, image=shape, mask=("batch", 1, "h", "w")), path)
 
 
-@test_file("bad_colour.onnx")
+@test_file("predict/bad_colour.onnx")
 def bad_colour(path: Path) -> None:
     """Write a good model for colour images, which grey images do not fit."""
     shape = ("batch", "height", "width", 3)
     save(make_model([node("Sigmoid", ["image"], ["mask"])], image=shape, mask=shape), path)
 
 
-@test_file("bad_text.onnx")
+@test_file("predict/bad_text.onnx")
 def bad_text(path: Path) -> None:
     """Write a text under the name of a model."""
     path.write_text("This is no model.\n", encoding="utf-8")
+
+
+@test_file("predict/bad_logits.onnx")
+def bad_logits(path: Path) -> None:
+    """Write a model whose values are no probabilities, with its metadata saying nothing of it."""
+    save(make_model([node("Identity", ["image"], ["mask"])], mask=FREE), path)
+
+
+@test_file("predict/exact_mask.tiff")
+def exact_mask(path: Path) -> None:
+    """Write the mask that `model_exact.onnx` gives for the first image of `part_exact.h5`."""
+    import numpy as np
+
+    from gpulab.masks.write import write_tiff
+
+    mask = np.zeros((40, 48), dtype=np.uint8)
+    mask[12:28, 16:32] = 1
+    write_tiff(path, mask, classes=2)
+
+
+def _picture(path: Path, size: tuple[int, int], value: int) -> None:
+    import numpy as np
+    from PIL import Image
+
+    values = np.zeros(size, dtype=np.uint8)
+    values[3:9, 4:12] = value
+    Image.fromarray(values).save(path, format="PNG")
+
+
+@test_file("predict/image_a.png")
+def image_a(path: Path) -> None:
+    """Write an image for `model_exact.onnx`."""
+    _picture(path, (20, 30), 100)
+
+
+@test_file("predict/image_b.png")
+def image_b(path: Path) -> None:
+    """Write an image of another size."""
+    _picture(path, (50, 17), 100)
+
+
+@test_file("predict/mask_a.png")
+def mask_a(path: Path) -> None:
+    """Write the true mask of `image_a.png`."""
+    _picture(path, (20, 30), 255)
+
+
+@test_file("predict/mask_b.png")
+def mask_b(path: Path) -> None:
+    """Write the true mask of `image_b.png`."""
+    _picture(path, (50, 17), 255)
