@@ -6,7 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from numpy.typing import NDArray
@@ -130,6 +130,7 @@ def test_other_shapes_and_values(
     assert message in str(caught.value)
 
 
+@settings(deadline=None)
 @given(
     labels=arrays_of.arrays(
         np.uint8, st.tuples(*[st.integers(1, 4)] * 3), elements=st.integers(0, 4)
@@ -141,6 +142,7 @@ def test_one_hot_is_undone(labels: NDArray[np.uint8], dtype: str) -> None:
     assert np.array_equal(class_numbers(masks, MaskForm(5, one_hot=True), "x"), labels)
 
 
+@settings(deadline=None)
 @given(
     masks=arrays_of.arrays(
         np.uint8, st.tuples(*[st.integers(1, 3)] * 3, st.just(3)), elements=st.integers(0, 255)

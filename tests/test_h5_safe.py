@@ -333,6 +333,7 @@ def test_a_hole_of_zeros_is_read_or_refused(
         read_all(path)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 40))
 def test_lzf_length_agrees_with_the_filter(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, repeats: int

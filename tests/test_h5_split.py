@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,7 @@ shares_of = st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.5), (0.34, 0.33, 0.33), (0
 fractions_of = st.lists(st.sampled_from([0.0, 0.0, 0.01, 0.1, 0.5, 1.0]), min_size=3, max_size=200)
 
 
+@settings(deadline=None)
 @given(shares_of, fractions_of, st.integers(0, 2**32 - 1))
 def test_without_groups_sizes_are_exact(
     shares: tuple[float, ...], fractions: list[float], seed: int
@@ -83,6 +85,7 @@ def test_without_groups_sizes_are_exact(
     assert np.array_equal(parts, assign(shares, seed, foreground))
 
 
+@settings(deadline=None)
 @given(fractions_of, st.integers(0, 1000))
 def test_without_groups_strata_are_shared_out_alike(fractions: list[float], seed: int) -> None:
     foreground, shares = np.array(fractions * 10), np.array((0.8, 0.1, 0.1))
@@ -310,6 +313,26 @@ def test_what_cannot_be_split_by_name(
         split(path, tmp_path / "out", BY_NAME | change)
     assert message in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_full_disk_is_told_before_it_is_full(
+    tmp_path: Path, combined: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000))
+    with pytest.raises(InputError, match=r"may take .* KiB but only 9\.8 KiB of the disk are free"):
+        split(combined, tmp_path / "out", BY_NAME)
+
+
+def test_long_copies_say_how_far_they_are(
+    tmp_path: Path,
+    grouped: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("gpulab.h5.split_copy.SECONDS_BETWEEN_LINES", 0.0)
+    split(grouped, tmp_path, BY_FRACTION)
+    assert "Copied 60 of 60 samples (100%)" in capsys.readouterr().out
 
 
 def run_script(path: Path, out: Path, how: dict[str, Any]) -> subprocess.CompletedProcess[str]:
