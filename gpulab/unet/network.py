@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 INPUT_NAME = "img"  # as in the original's ONNX model
 OUTPUT_NAME = "probabilities"
+SCORES_LAYER = "scores"  # the last convolution, before the sigmoid or softmax
 
 # Keras' default of 0.99 needs hundreds of steps to settle: after one epoch of 41 steps the
 # original's validation loss was 7.6. With 0.9 the moving averages follow within an epoch.
@@ -90,7 +91,7 @@ def build_unet(architecture: Architecture) -> keras.Model:
         x = layers.Concatenate()([x, skips[level]])
         x = layers.Dropout(architecture.dropout)(x)
         x = _convolutions(x, filters, architecture)
-    x = layers.Conv2D(architecture.classes, 1, name="scores")(x)
+    x = layers.Conv2D(architecture.classes, 1, name=SCORES_LAYER)(x)
     activation = "sigmoid" if architecture.classes == 2 else "softmax"
     # Half precision cannot tell probabilities near 1 apart, so the last step is in float32.
     output = layers.Activation(activation, dtype="float32", name=OUTPUT_NAME)(x)

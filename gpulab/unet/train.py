@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpulab.errors import InputError
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import EpochOrder, Samples, training_batches
 from gpulab.unet.device import choose_precision
 from gpulab.unet.losses import Loss, make_loss
-from gpulab.unet.network import Architecture, build_unet
+from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet
 from gpulab.unet.settings import TrainingSettings, worker_threads
 from gpulab.unet.weights import load_weights
 
@@ -125,6 +127,8 @@ def train(
     model = build_unet(architecture)
     if weights is not None:
         load_weights(model, weights)
+    else:
+        _start_at_prior(model, training)
     foreground_weight = _foreground_weight(settings, training)
     loss = make_loss(
         settings.loss, tv_weight=settings.tv_weight, foreground_weight=foreground_weight
@@ -173,6 +177,22 @@ def train(
         precision=precision,
         foreground_weight=foreground_weight,
     )
+
+
+def _start_at_prior(model: Any, training: Samples) -> None:
+    """Let the untrained network predict each class as often as it occurs.
+
+    Otherwise the first epochs do nothing but learn that foreground is rare (Lin et al. 2017,
+    doi:10.1109/ICCV.2017.324, section 3.3).
+    """
+    share = training.statistics.foreground
+    classes = training.classes
+    prior = np.full(classes, share / (classes - 1))
+    prior[0] = 1 - share
+    prior = np.clip(prior, 1e-4, 1 - 1e-4)
+    # The inverse of the last activation: a logit for a sigmoid, a logarithm for a softmax.
+    bias = np.log(prior / (1 - prior)) if classes == 2 else np.log(prior)
+    model.get_layer(SCORES_LAYER).bias.assign(bias)
 
 
 def _foreground_weight(settings: TrainingSettings, training: Samples) -> float:
