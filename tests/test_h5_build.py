@@ -99,6 +99,7 @@ NAMES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(names=NAMES, data=st.data())
 def test_match_finds_every_mask_in_any_order(names, data):
     shuffled = data.draw(st.permutations(names))
@@ -110,6 +111,7 @@ def test_match_finds_every_mask_in_any_order(names, data):
     assert all(p.mask.identifier == p.image.identifier[:-4] + ".nii.gz" for p in pairs)
 
 
+@settings(deadline=None)
 @given(numbers=st.lists(st.integers(0, 10**6), min_size=1, max_size=15, unique=True))
 def test_match_by_pattern(numbers):
     pairs = match(
@@ -225,6 +227,7 @@ def classes_of(*masks: np.ndarray, rule: ClassRule | None = None, lossy: bool = 
     return survey.classes()
 
 
+@settings(deadline=None)
 @given(
     values=st.sets(st.integers(1, 65535), min_size=1, max_size=7),
     dtype=st.sampled_from([np.uint16, np.int32, np.float32, np.float64]),
@@ -239,6 +242,7 @@ def test_automatic_classes_are_the_sorted_values(values, dtype, data):
     assert found.apply(mask).tolist() == [ordered.index(value) for value in [*picked, *ordered]]
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_list_joins_values(data):
     values = data.draw(st.lists(st.integers(0, 999), min_size=2, max_size=12, unique=True))
@@ -434,8 +438,8 @@ def refused(tmp_path: Path, message: str, *given_files: Any, **changes: Any) -> 
 
 
 def test_untouched_form_on_pictures(tmp_path, capsys):
-    images = listed(a="image_1.png", b="image_2.png", c="image_3.png")
-    masks = listed(c="mask_3.png", a="mask_1.png", b="mask_2.png")
+    images = listed(a="images/1.png", b="images/2.png", c="images/3.png")
+    masks = listed(c="masks/3.png", a="masks/1.png", b="masks/2.png")
     out = run(tmp_path, images, masks, size={"height": 128, "width": 128})
     with open_part(out / "dataset.h5") as part:
         assert (part.n, part.height, part.width, part.channels, part.classes) == (3, 128, 128, 1, 2)
@@ -459,7 +463,7 @@ def test_untouched_form_on_pictures(tmp_path, capsys):
 
 
 def test_kept_size_keeps_values_and_type(tmp_path):
-    out = run(tmp_path, listed(a="image_1.png"), listed(a="mask_1.png"))
+    out = run(tmp_path, listed(a="images/1.png"), listed(a="masks/1.png"))
     with h5py.File(out / "dataset.h5") as file:
         assert file["images"].dtype == np.uint8
         np.testing.assert_array_equal(file["images"][0, ..., 0], made.slices()[0][1])
@@ -469,8 +473,8 @@ def test_kept_size_keeps_values_and_type(tmp_path):
 
 def test_volume_dicom_and_nifti_give_the_same_dataset(tmp_path):
     volume, labels = made.hounsfield_volume()
-    images = listed(d="series.zip", n="volume.nii1", z="volume.nii2.gz")
-    mask = "volume_mask.nii1.gz"
+    images = listed(d="images/series.zip", n="images/first.nii1", z="images/fourth.nii2.gz")
+    mask = "masks/second.nii1.gz"
     masks = listed(d=mask, n=mask, z=mask)
     form = {**params()["with_masks"], "form": "numbers"}
     out = run(tmp_path, images, masks, with_masks=form)
@@ -485,7 +489,7 @@ def test_volume_dicom_and_nifti_give_the_same_dataset(tmp_path):
 
 
 def test_slices_with_foreground_and_every_nth(tmp_path):
-    images, masks = listed(v="volume.nii1"), listed(v="volume_mask.nii1.gz")
+    images, masks = listed(v="images/first.nii1"), listed(v="masks/second.nii1.gz")
     slices = {"axis": "axial", "choice": {"mode": "foreground"}}
     out = run(tmp_path, images, masks, slices=slices)
     with open_part(out / "dataset.h5") as part:
@@ -505,18 +509,20 @@ def test_slices_with_foreground_and_every_nth(tmp_path):
 
 def test_window_as_whole_numbers(tmp_path):
     window = {"mode": "window", "window": {"preset": "lung"}, "kind": "uint8"}
-    out = run(tmp_path, listed(v="volume.nii1"), intensity=window)
+    out = run(tmp_path, listed(v="images/first.nii1"), intensity=window)
     volume, _ = made.hounsfield_volume()
     with h5py.File(out / "dataset.h5") as file:
         assert file["images"].dtype == np.uint8
         expected = np.rint(np.clip((volume + 1350) / 1500 * 255, 0, 255))
         np.testing.assert_allclose(file["images"][..., 0], expected, atol=1)
         assert "masks" not in file
-    refused(tmp_path / "b", "8 bits a pixel", listed(a="image_1.png"), intensity=window)
+    refused(tmp_path / "b", "8 bits a pixel", listed(a="images/1.png"), intensity=window)
 
 
 def test_groups_by_pattern_and_table(tmp_path):
-    images = listed(**{"p1_a.png": "image_1.png", "p1_b.png": "image_2.png", "p2_a": "image_3.png"})
+    images = listed(
+        **{"p1_a.png": "images/1.png", "p1_b.png": "images/2.png", "p2_a": "images/3.png"}
+    )
     out = run(tmp_path, images, groups={"mode": "pattern", "pattern": r"(p\d)_"})
     with open_part(out / "dataset.h5", masks=None) as part:
         assert part.groups == ["p1", "p1", "p2"]
@@ -543,7 +549,7 @@ def test_colour_images(tmp_path):
     out = run(tmp_path, listed(a=path), colour="average")
     with h5py.File(out / "dataset.h5") as file:
         np.testing.assert_allclose(file["images"][0, ..., 0], colour.mean(axis=-1), atol=0.51)
-    mixed = listed(a=path, b="image_1.png")
+    mixed = listed(a=path, b="images/1.png")
     refused(tmp_path / "b", r"number of channels: 3 \(a\) and 1 \(b\)", mixed, colour="keep",
             size={"height": 8, "width": 8})  # fmt: skip
     four = tmp_path / "four.tif"
@@ -554,21 +560,21 @@ def test_colour_images(tmp_path):
 def test_things_that_do_not_fit_together(tmp_path):
     small = tmp_path / "small.png"
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(small)
-    refused(tmp_path / "1", "a is 48 x 40 and b 9 x 9 pixels", listed(a="image_1.png", b=small))
+    refused(tmp_path / "1", "a is 48 x 40 and b 9 x 9 pixels", listed(a="images/1.png", b=small))
     refused(tmp_path / "2", "differing types, uint8 .a. and uint16 .b.",
-            listed(a="image_1.png", b="image_5.tiff"))  # fmt: skip
+            listed(a="images/1.png", b="images/5.tiff"))  # fmt: skip
     refused(tmp_path / "3", "image is 48 x 40 pixels but the mask 40 x 40",
-            listed(a="image_1.png"), listed(a="bad/small_mask.png"))  # fmt: skip
+            listed(a="images/1.png"), listed(a="bad/small/1.png"))  # fmt: skip
     refused(tmp_path / "4", "48 x 40 pixels, 4 slices but the mask 48 x 40 pixels",
-            listed(a="stack.tiff"), listed(a="mask_1.png"))  # fmt: skip
+            listed(a="images/stack.tiff"), listed(a="masks/1.png"))  # fmt: skip
     refused(tmp_path / "5", "a NIfTI volume with an orientation but the mask a TIFF without",
-            listed(a="volume.nii1"), listed(a="stack_mask.tiff"))  # fmt: skip
+            listed(a="images/first.nii1"), listed(a="masks/stack.tiff"))  # fmt: skip
     refused(tmp_path / "6", "All masks are empty",
-            listed(a="image_1.png"), listed(a="bad/empty_mask.png"))  # fmt: skip
+            listed(a="images/1.png"), listed(a="bad/empty/1.png"))  # fmt: skip
     refused(tmp_path / "7", "Two samples would be called a_s000",
-            listed(a="stack.tiff", a_s000="image_5.tiff"))  # fmt: skip
+            listed(a="images/stack.tiff", a_s000="images/5.tiff"))  # fmt: skip
     refused(tmp_path / "8", "No slice has any foreground",
-            listed(a="image_1.png"), listed(a="bad/empty_mask.png"),
+            listed(a="images/1.png"), listed(a="bad/empty/1.png"),
             with_masks={**params()["with_masks"], "values": {"mode": "list", "list": "0,255"}},
             slices={"axis": "axial", "choice": {"mode": "foreground"}})  # fmt: skip
 
@@ -583,13 +589,16 @@ def test_a_mask_elsewhere_in_space_is_refused(tmp_path):
     path = tmp_path / "moved.nii"
     path.write_bytes(nibabel.Nifti1Image(np.asarray(moved.dataobj), affine).to_bytes())
     refused(
-        tmp_path / "1", "lies up to 16.0 voxels beside", listed(a="volume.nii1"), listed(a=path)
+        tmp_path / "1",
+        "lies up to 16.0 voxels beside",
+        listed(a="images/first.nii1"),
+        listed(a=path),
     )
     lost = nibabel.Nifti1Image(np.asarray(moved.dataobj), moved.affine)
     lost.set_qform(None, 0)
     lost.set_sform(None, 0)
     path.write_bytes(lost.to_bytes())
-    run(tmp_path, listed(a="volume.nii1"), listed(a=path))
+    run(tmp_path, listed(a="images/first.nii1"), listed(a=path))
 
 
 def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
@@ -615,7 +624,7 @@ def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
 
 def test_hostile_names_stay_in_their_cells(tmp_path):
     name = "a\tb\nc\x1b[31m$x$"
-    out = run(tmp_path, [{"identifier": name, "path": str(DATA / "image_1.png")}])
+    out = run(tmp_path, [{"identifier": name, "path": str(DATA / "images/1.png")}])
     lines = (out / "samples.tabular").read_text().splitlines()
     assert len(lines) == 2
     assert len(lines[1].split("\t")) == 9
@@ -639,7 +648,7 @@ def test_parameters_are_checked(change):
 
 def test_the_script_tells_an_error_in_one_line(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(params()))
-    names = {"images": listed(a="image_1.png"), "masks": listed(b="mask_1.png")}
+    names = {"images": listed(a="images/1.png"), "masks": listed(b="masks/1.png")}
     (tmp_path / "f.json").write_text(json.dumps(names))
     command = [sys.executable, SCRIPT, "--params", "p.json", "--files", "f.json"]
     root = str(SCRIPT.parents[2])

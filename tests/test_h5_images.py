@@ -60,15 +60,15 @@ def test_nifti_gives_the_same_slices_however_it_is_stored(tmp_path, version, fli
 
 def test_dicom_is_sorted_rescaled_and_equal_to_the_nifti():
     volume, _ = made.hounsfield_volume()
-    result = read_all(ROOT / "series.zip")
+    result = read_all(ROOT / "images/series.zip")
     assert result.dtype == np.float32
     np.testing.assert_array_equal(result[..., 0], volume)
 
 
 def test_dicom_and_nifti_lie_at_the_same_place():
     with (
-        open_planes(SourceFile("a", ROOT / "series.zip")) as dicom,
-        open_planes(SourceFile("b", ROOT / "volume_mask.nii1.gz", "mask")) as nifti,
+        open_planes(SourceFile("a", ROOT / "images/series.zip")) as dicom,
+        open_planes(SourceFile("b", ROOT / "masks/second.nii1.gz", "mask")) as nifti,
     ):
         np.testing.assert_allclose(dicom.affine, nifti.affine, atol=1e-4)
 
@@ -275,7 +275,7 @@ def test_what_tiffs_are_refused(tmp_path):
         writer.write(np.zeros((6, 5), np.uint8))
         writer.write(np.zeros((7, 5), np.uint8))
     refused(path, "2 series")
-    path.write_bytes((ROOT / "stack.tiff").read_bytes()[:2000])
+    path.write_bytes((ROOT / "images/stack.tiff").read_bytes()[:2000])
     refused(path, "truncated or damaged")
 
 
@@ -306,7 +306,7 @@ def test_an_ome_tiff_cannot_open_another_file(tmp_path):
 BAD = {
     "animated.png": "animated",
     "bomb.png": "more than the 40 million",
-    "truncated.png": "truncated or damaged",
+    "truncated/1.png": "truncated or damaged",
     "nan.nii1.gz": "NaN or infinite values in slice 2",
     "four_dimensions.nii1.gz": "4 dimensions",
     "liar.nii1": "declares 14.9 GiB",
@@ -417,13 +417,13 @@ def test_zip_limits(tmp_path, monkeypatch):
     made.write_zip(path, {"a.txt": b"x"})
     refused(path, "without a DICOM picture")
     monkeypatch.setattr("gpulab.h5.images.archives.MAX_ENTRIES", 3)
-    refused(ROOT / "series.zip", "zip of 5 files")
+    refused(ROOT / "images/series.zip", "zip of 5 files")
     monkeypatch.setattr("gpulab.h5.images.archives.MAX_ENTRIES", 300)
     monkeypatch.setattr("gpulab.h5.images.archives.MAX_ENTRY_BYTES", 1000)
-    refused(ROOT / "series.zip", "unpacks to")
+    refused(ROOT / "images/series.zip", "unpacks to")
     monkeypatch.setattr("gpulab.h5.images.archives.MAX_ENTRY_BYTES", 10**9)
     monkeypatch.setattr(planes_module, "MAX_UNPACKED_BYTES", 2000)
-    refused(ROOT / "series.zip", "unpacks to")
+    refused(ROOT / "images/series.zip", "unpacks to")
 
 
 def test_zip_with_a_password_is_refused(tmp_path):
@@ -437,7 +437,14 @@ def test_zip_with_a_password_is_refused(tmp_path):
     refused(path, "password")
 
 
-FUZZED = ["image_1.png", "image_4.jpg", "stack.tiff", "volume.nii1", "volume.nii2.gz", "series.zip"]
+FUZZED = [
+    "images/1.png",
+    "images/4.jpg",
+    "images/stack.tiff",
+    "images/first.nii1",
+    "images/fourth.nii2.gz",
+    "images/series.zip",
+]
 
 
 @settings(

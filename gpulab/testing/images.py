@@ -122,65 +122,76 @@ def _save(path: Path, array: NDArray[Any], **options: Any) -> None:
     Image.fromarray(array).save(path, format="JPEG" if path.suffix == ".jpg" else "PNG", **options)
 
 
-def _register_pictures() -> None:
-    def png(index: int) -> None:
-        @test_file(f"build/image_{index}.png")
+def _register() -> None:
+    """Register the files that differ in a number alone."""
+
+    def png(image_name: str, mask_name: str, index: int) -> None:
+        @test_file(image_name)
         def image(path: Path) -> None:
             _save(path, slices()[0][index], optimize=True)
 
-        @test_file(f"build/mask_{index}.png")
+        @test_file(mask_name)
         def mask(path: Path) -> None:
             _save(path, slices()[1][index] * np.uint8(255), optimize=True)
 
-    def nifti(version: int, zipped: bool) -> None:
-        ending = f"nii{version}" + (".gz" if zipped else "")
-
-        @test_file(f"build/volume.{ending}")
-        def volume(path: Path) -> None:
+    def volume(name: str, version: int, zipped: bool) -> None:
+        @test_file(f"build/images/{name}.nii{version}{'.gz' if zipped else ''}")
+        def image(path: Path) -> None:
             data = hounsfield_volume()[0]
             path.write_bytes(nifti_bytes(data, version=version, zipped=zipped, flipped=zipped))
 
+    def labels(name: str, version: int) -> None:
+        @test_file(f"build/masks/{name}.nii{version}.gz")
+        def mask(path: Path) -> None:
+            path.write_bytes(nifti_bytes(hounsfield_volume()[1], version=version, zipped=True))
+
     for index in (1, 2, 3):
-        png(index)
-    for version in (1, 2):
-        for zipped in (False, True):
-            nifti(version, zipped)
+        png(f"build/images/{index}.png", f"build/masks/{index}.png", index)
+    for index in (1, 2):
+        png(f"build/named/image_{index}.png", f"build/named/mask_{index}.png", index)
+    volume("first", 1, zipped=False)
+    volume("second", 1, zipped=True)
+    volume("third", 2, zipped=False)
+    volume("fourth", 2, zipped=True)
+    labels("first", 2)
+    labels("second", 1)
+    labels("series", 1)
 
 
-_register_pictures()
+_register()
 
 
-@test_file("build/image_4.jpg")
+@test_file("build/images/4.jpg")
 def image_4(path: Path) -> None:
     """Write a JPEG slice."""
     _save(path, slices()[0][4], quality=90)
 
 
-@test_file("build/mask_4.jpg")
+@test_file("build/masks/4.jpg")
 def mask_4(path: Path) -> None:
     """Write a mask as JPEG, as it should not be done: values near 0 and 255 come about."""
     _save(path, slices()[1][4] * np.uint8(255), quality=60)
 
 
-@test_file("build/image_5.tiff")
+@test_file("build/images/5.tiff")
 def image_5(path: Path) -> None:
     """Write a 16-bit TIFF slice in unsigned units of 1024 plus Hounsfield."""
     _write_tiff(path, slices()[0][5].astype(np.uint16) * 8 + 24)
 
 
-@test_file("build/mask_5.tiff")
+@test_file("build/masks/5.tiff")
 def mask_5(path: Path) -> None:
     """Write a mask of class numbers as TIFF."""
     _write_tiff(path, slices()[1][5])
 
 
-@test_file("build/stack.tiff")
+@test_file("build/images/stack.tiff")
 def stack(path: Path) -> None:
     """Write a 16-bit multi-page TIFF."""
     _write_tiff(path, (hounsfield_volume()[0] + 1024).astype(np.uint16))
 
 
-@test_file("build/stack_mask.tiff")
+@test_file("build/masks/stack.tiff")
 def stack_mask(path: Path) -> None:
     """Write a multi-page TIFF of masks; the first page is empty."""
     _write_tiff(path, hounsfield_volume()[1])
@@ -192,13 +203,7 @@ def _write_tiff(path: Path, array: NDArray[Any]) -> None:
     tifffile.imwrite(path, array, photometric="minisblack", compression="zlib", software=False)
 
 
-@test_file("build/volume_mask.nii1.gz")
-def volume_mask(path: Path) -> None:
-    """Write the labels of the volume, which fit the DICOM series as well."""
-    path.write_bytes(nifti_bytes(hounsfield_volume()[1], zipped=True))
-
-
-@test_file("build/series.zip")
+@test_file("build/images/series.zip")
 def series(path: Path) -> None:
     """Write a DICOM series with a file that is none beside it."""
     write_zip(path, {**series_files(), "README.txt": b"A phantom, no patient.\n"})
@@ -207,10 +212,10 @@ def series(path: Path) -> None:
 @test_file("build/groups.tabular")
 def groups(path: Path) -> None:
     """Write a table of patients for the PNG slices."""
-    path.write_text("sample\tpatient\nimage_1\tA\nimage_2\tA\nimage_3.png\tB\n", encoding="utf-8")
+    path.write_text("sample\tpatient\n1\tA\n2\tA\n3.png\tB\n", encoding="utf-8")
 
 
-@test_file("build/bad/truncated.png")
+@test_file("build/bad/truncated/1.png")
 def truncated(path: Path) -> None:
     """Write the first half of a PNG."""
     target = path.with_suffix(".whole")
@@ -220,7 +225,7 @@ def truncated(path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
 
 
-@test_file("build/bad/colour_mask.png")
+@test_file("build/bad/colour/1.png")
 def colour_mask(path: Path) -> None:
     """Write a mask with red lesions."""
     mask = np.zeros((*slices()[1][1].shape, 3), dtype=np.uint8)
@@ -228,13 +233,13 @@ def colour_mask(path: Path) -> None:
     _save(path, mask, optimize=True)
 
 
-@test_file("build/bad/small_mask.png")
+@test_file("build/bad/small/1.png")
 def small_mask(path: Path) -> None:
     """Write a mask that is smaller than its image."""
     _save(path, slices()[1][1][:40] * np.uint8(255), optimize=True)
 
 
-@test_file("build/bad/empty_mask.png")
+@test_file("build/bad/empty/1.png")
 def empty_mask(path: Path) -> None:
     """Write a mask without any foreground."""
     _save(path, slices()[1][1] * np.uint8(0), optimize=True)
