@@ -1,4 +1,4 @@
-"""Image files of every format that h5_dataset_build reads, good ones and bad ones, all tiny."""
+"""Image files of every format that h5_dataset_build reads, all tiny."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ def series_files(series: str = "1") -> dict[str, bytes]:
     }
 
 
-def _save(path: Path, array: NDArray[Any], **options: Any) -> None:
+def save_picture(path: Path, array: NDArray[Any], **options: Any) -> None:
+    """Write grey or colour values as JPEG or, whatever the name, as PNG."""
     from PIL import Image
 
     Image.fromarray(array).save(path, format="JPEG" if path.suffix == ".jpg" else "PNG", **options)
@@ -128,11 +129,11 @@ def _register() -> None:
     def png(image_name: str, mask_name: str, index: int) -> None:
         @test_file(image_name)
         def image(path: Path) -> None:
-            _save(path, slices()[0][index], optimize=True)
+            save_picture(path, slices()[0][index], optimize=True)
 
         @test_file(mask_name)
         def mask(path: Path) -> None:
-            _save(path, slices()[1][index] * np.uint8(255), optimize=True)
+            save_picture(path, slices()[1][index] * np.uint8(255), optimize=True)
 
     def volume(name: str, version: int, zipped: bool) -> None:
         @test_file(f"build/images/{name}.nii{version}{'.gz' if zipped else ''}")
@@ -164,13 +165,13 @@ _register()
 @test_file("build/images/4.jpg")
 def image_4(path: Path) -> None:
     """Write a JPEG slice."""
-    _save(path, slices()[0][4], quality=90)
+    save_picture(path, slices()[0][4], quality=90)
 
 
 @test_file("build/masks/4.jpg")
 def mask_4(path: Path) -> None:
     """Write a mask as JPEG, as it should not be done: values near 0 and 255 come about."""
-    _save(path, slices()[1][4] * np.uint8(255), quality=60)
+    save_picture(path, slices()[1][4] * np.uint8(255), quality=60)
 
 
 @test_file("build/images/5.tiff")
@@ -213,94 +214,3 @@ def series(path: Path) -> None:
 def groups(path: Path) -> None:
     """Write a table of patients for the PNG slices."""
     path.write_text("sample\tpatient\n1\tA\n2\tA\n3.png\tB\n", encoding="utf-8")
-
-
-@test_file("build/bad/truncated/1.png")
-def truncated(path: Path) -> None:
-    """Write the first half of a PNG."""
-    target = path.with_suffix(".whole")
-    _save(target, slices()[0][1])
-    data = target.read_bytes()
-    target.unlink()
-    path.write_bytes(data[: len(data) // 2])
-
-
-@test_file("build/bad/colour/1.png")
-def colour_mask(path: Path) -> None:
-    """Write a mask with red lesions."""
-    mask = np.zeros((*slices()[1][1].shape, 3), dtype=np.uint8)
-    mask[..., 0] = slices()[1][1] * 255
-    _save(path, mask, optimize=True)
-
-
-@test_file("build/bad/small/1.png")
-def small_mask(path: Path) -> None:
-    """Write a mask that is smaller than its image."""
-    _save(path, slices()[1][1][:40] * np.uint8(255), optimize=True)
-
-
-@test_file("build/bad/empty/1.png")
-def empty_mask(path: Path) -> None:
-    """Write a mask without any foreground."""
-    _save(path, slices()[1][1] * np.uint8(0), optimize=True)
-
-
-@test_file("build/bad/animated.png")
-def animated(path: Path) -> None:
-    """Write an animated PNG."""
-    from PIL import Image
-
-    first, second = (Image.fromarray(array) for array in slices()[0][1:3])
-    first.save(path, format="PNG", save_all=True, append_images=[second])
-
-
-@test_file("build/bad/bomb.png")
-def bomb(path: Path) -> None:
-    """Write 64 million black pixels in a few kilobytes."""
-    from PIL import Image
-
-    Image.new("1", (8000, 8000)).save(path, format="PNG", optimize=True)
-
-
-@test_file("build/bad/nan.nii1.gz")
-def nan(path: Path) -> None:
-    """Write a volume with NaN in its third slice."""
-    volume = hounsfield_volume()[0].astype(np.float32)
-    volume[2, 5, 5] = np.nan
-    path.write_bytes(nifti_bytes(volume, zipped=True))
-
-
-@test_file("build/bad/four_dimensions.nii1.gz")
-def four_dimensions(path: Path) -> None:
-    """Write a volume that changes with time."""
-    import nibabel
-
-    data = nibabel.Nifti1Image(np.zeros((8, 8, 3, 2), dtype=np.int16), np.eye(4)).to_bytes()
-    path.write_bytes(gzip.compress(data, mtime=0))
-
-
-@test_file("build/bad/liar.nii1")
-def liar(path: Path) -> None:
-    """Write a volume whose header declares 16 GB of voxels."""
-    data = bytearray(nifti_bytes(hounsfield_volume()[0])[:2000])
-    data[42:48] = np.array([2000, 2000, 2000], dtype="<i2").tobytes()
-    path.write_bytes(bytes(data))
-
-
-@test_file("build/bad/two_series.zip")
-def two_series(path: Path) -> None:
-    """Write two DICOM series in one zip."""
-    first, second = series_files("1"), series_files("2")
-    write_zip(path, dict([*list(first.items())[:2], *list(second.items())[:2]]))
-
-
-@test_file("build/bad/climbing.zip")
-def climbing(path: Path) -> None:
-    """Write a zip with a path that leads out of it."""
-    write_zip(path, {"../../escape.dcm": b"x"})
-
-
-@test_file("build/bad/link.zip")
-def link(path: Path) -> None:
-    """Write a zip with a symbolic link."""
-    write_zip(path, {"slice.dcm": b"/etc/passwd"}, links=["slice.dcm"])
