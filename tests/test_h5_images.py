@@ -237,6 +237,17 @@ def test_tiff_of_imagej_and_ome(tmp_path):
     np.testing.assert_array_equal(read_all(path)[..., 0], stack)
 
 
+@pytest.mark.parametrize("options", [{"imagej": True}, {}, {"byteorder": ">"}])
+def test_an_uncompressed_tiff_that_is_cut_off_is_refused(tmp_path, options):
+    path = tmp_path / "a"
+    stack = np.arange(4 * 32 * 32, dtype=np.uint16).reshape(4, 32, 32)
+    options = {"metadata": {"axes": "ZYX"}, **options}
+    tifffile.imwrite(path, stack, photometric="minisblack", **options)
+    np.testing.assert_array_equal(read_all(path)[..., 0], stack)
+    path.write_bytes(path.read_bytes()[:-1000])
+    refused(path, "truncated or damaged")
+
+
 def test_tiff_colours_and_planes(tmp_path):
     colour = np.arange(2 * 6 * 5 * 3, dtype=np.uint8).reshape(2, 6, 5, 3)
     path = tmp_path / "a"

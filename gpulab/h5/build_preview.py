@@ -33,12 +33,14 @@ def draw_preview(dataset: Path, picture: Path) -> None:
             rows,
             columns,
             width=max(columns, 2) * TILE_INCHES,
-            height=rows * TILE_INCHES * min(2.0, part.height / part.width) + 0.5 * rows + 0.5,
+            height=rows * (TILE_INCHES * min(2.0, part.height / part.width) + 0.25) + 0.6,
             images=True,
         )
         for axis, index in zip(axes.flat, chosen, strict=False):
             _draw(axis, part, int(index))
         figure.suptitle(_title(part, len(chosen)), fontsize=10)
+        if part.has_masks:
+            _legend(figure, part.classes or 2)
         save_figure(figure, picture)
 
 
@@ -51,7 +53,18 @@ def _has_masks(dataset: Path) -> bool:
 
 def _title(part: Part, shown: int) -> str:
     text = f"{shown} of {part.n} samples" if shown < part.n else f"{part.n} samples"
-    return text + (", outlines: masks" if part.has_masks else "")
+    return text + (" with the outlines of their masks" if part.has_masks else "")
+
+
+def _legend(figure: Any, classes: int) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=_colour(v), label=f"class {v}") for v in range(1, classes)]
+    figure.legend(handles=lines[:8], loc="outside lower center", ncols=8, fontsize=7, frameon=False)
+
+
+def _colour(value: int) -> str:
+    return _COLOURS[(value - 1) % len(_COLOURS)]
 
 
 def _draw(axis: Any, part: Part, index: int) -> None:
@@ -66,8 +79,7 @@ def _draw(axis: Any, part: Part, index: int) -> None:
         for value in range(1, part.classes or 1):
             here = labels == value
             if here.any() and not here.all():
-                colour = _COLOURS[(value - 1) % len(_COLOURS)]
-                axis.contour(here, levels=[0.5], colors=[colour], linewidths=1.0)
+                axis.contour(here, levels=[0.5], colors=[_colour(value)], linewidths=1.0)
     name = part.sample_ids[index]
     # matplotlib would take two dollar signs for a formula.
     short = name if len(name) <= 26 else f"{name[:11]}…{name[-14:]}"

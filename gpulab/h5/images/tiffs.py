@@ -153,30 +153,40 @@ def _page_loader(file: SourceFile, series: Any, order: str) -> Callable[[int], N
         page = series.pages[index]
         if page is None:
             raise InputError(f"The {file} lacks slice {index}, save it again as one file")
+        if 0 in page.databytecounts:
+            raise InputError(f"The {file} lacks pixels of slice {index}, save it with all pixels")
         return _channels_last(page.asarray().reshape([sizes[axis] for axis in within]), within)
 
     return load
 
 
 def _stack_loader(file: SourceFile, series: Any, order: str) -> Callable[[int], NDArray[Any]]:
-    """Read the whole stack once: ImageJ writes all planes behind a single page."""
+    """Read planes that all lie behind a single page, as ImageJ writes them."""
+    cache: list[NDArray[Any]] = []
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    shape = [int(sizes[axis]) for axis in order]
+    depth = next((position for position, axis in enumerate(order) if axis not in "SCYX"), None)
+
+    def load(index: int) -> NDArray[Any]:
+        if not cache:
+            cache.append(_whole_stack(file, series).reshape(shape))
+        plane = cache[0] if depth is None else np.take(cache[0], index, axis=depth)
+        return _channels_last(plane, "".join(axis for axis in order if axis in "SCYX"))
+
+    return load
+
+
+def _whole_stack(file: SourceFile, series: Any) -> NDArray[Any]:
+    if series.dataoffset is not None:  # one uncompressed block: only what is looked at is read
+        dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)
+        return np.memmap(file.path, dtype, "r", int(series.dataoffset), series.shape)
     size = math.prod(series.shape) * np.dtype(series.dtype).itemsize
     if size > _MAX_STACK_BYTES:
         raise InputError(
             f"The {file} keeps its slices in one block of more than {_MAX_STACK_BYTES >> 30} GiB, "
             f"save it as one page for each slice"
         )
-    cache: list[NDArray[Any]] = []
-    sizes = dict(zip(series.axes, series.shape, strict=True))
-
-    def load(index: int) -> NDArray[Any]:
-        if not cache:
-            cache.append(series.asarray().reshape([sizes[axis] for axis in order]))
-        depth = [position for position, axis in enumerate(order) if axis not in "SCYX"]
-        plane = np.take(cache[0], index, axis=depth[0]) if depth else cache[0]
-        return _channels_last(plane, "".join(axis for axis in order if axis in "SCYX"))
-
-    return load
+    return np.asarray(series.asarray())
 
 
 def _channels_last(array: NDArray[Any], axes: str) -> NDArray[Any]:
