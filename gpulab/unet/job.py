@@ -52,23 +52,18 @@ def train_job(params: dict[str, Any], outputs: OutputFolder) -> None:
     settings, inputs = settings_from_params(params), inputs_from_params(params)
     with ExitStack() as stack:
         print("Reading and checking the training and validation data")
-        training = stack.enter_context(
-            open_samples(
-                inputs.training,
-                outputs.path,
-                images=inputs.training_images,
-                masks=inputs.training_masks,
-                label="training data",
+
+        def samples(kind: str, path: Path, images: str, masks: str) -> Samples:
+            folder, label = outputs.path, f"{kind} data"
+            return stack.enter_context(
+                open_samples(path, folder, images=images, masks=masks, label=label)
             )
+
+        training = samples(
+            "training", inputs.training, inputs.training_images, inputs.training_masks
         )
-        validation = stack.enter_context(
-            open_samples(
-                inputs.validation,
-                outputs.path,
-                images=inputs.validation_images,
-                masks=inputs.validation_masks,
-                label="validation data",
-            )
+        validation = samples(
+            "validation", inputs.validation, inputs.validation_images, inputs.validation_masks
         )
         run_training(settings, inputs, training, validation, outputs, clock)
 

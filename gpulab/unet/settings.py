@@ -12,7 +12,7 @@ from gpulab.errors import InputError
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.losses import LOSSES
 
-SCALINGS = ("image", "dataset", "none")
+SCALINGS = ("dataset", "image", "none")
 SCHEDULES = ("cosine", "plateau", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CLASS_WEIGHTINGS = ("none", "balanced")
@@ -27,7 +27,7 @@ class TrainingSettings:
         depth: Down-sampling steps.
         dropout: Share of feature maps dropped.
         batch_norm: Batch normalisation after each convolution.
-        scaling: "image", "dataset" (mean and deviation of the training data) or "none".
+        scaling: "dataset" (mean and deviation of the training data), "image" or "none".
         loss: One of `LOSSES`.
         tv_weight: Weight of the total variation in "bce_tv".
         class_weighting: "none", or "balanced": foreground and background count the same in sum.
@@ -46,11 +46,11 @@ class TrainingSettings:
     depth: int = 4
     dropout: float = 0.2
     batch_norm: bool = True
-    scaling: str = "image"
+    scaling: str = "dataset"
     loss: str = "bce_dice"
     tv_weight: float = 0.1
     class_weighting: str = "none"
-    augmentation: str = "medium"
+    augmentation: str = "light"
     epochs: int = 10
     batch_size: int = 8
     learning_rate: float = 0.001
