@@ -93,27 +93,39 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def split_commands(arguments: Sequence[str]) -> list[list[str]]:
+    """Split a list at each `--` into command lines."""
+    commands: list[list[str]] = [[]]
+    for argument in arguments:
+        if argument == "--":
+            commands.append([])
+        else:
+            commands[-1].append(argument)
+    return commands
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Keep a program running.
+    """Keep programs running until one of them ends.
 
     Args:
-        arguments: The process id of the parent, the seconds in which the program may end by itself,
-            and the program's command line.
+        arguments: The process id of the parent, the seconds in which the programs may end by
+            themselves, and their command lines with `--` between them.
     """
     die_with_parent(int(arguments[0]))
     patience = float(arguments[1])
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stop)
-    code = 1
     try:
-        code = subprocess.Popen(list(arguments[2:])).wait()
+        programs = [subprocess.Popen(command) for command in split_commands(arguments[2:])]
+        while all(program.poll() is None for program in programs):
+            time.sleep(0.2)
     finally:
         # A second signal must not interrupt the cleaning up.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         end_descendants(patience)
-    sys.exit(code)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

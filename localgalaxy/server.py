@@ -55,21 +55,26 @@ def running_galaxy() -> Iterator[Galaxy]:
     """Give a running Galaxy: the one that runs already, or one that ends with this block.
 
     Two locks on files keep commands that run at the same time apart: `owner` is held by the command
-    that started Galaxy (and by its keeper), `users` is shared by all that use it, so that the owner
-    waits for the others before it stops.
+    that started Galaxy (and by its keeper), `users` is shared by all that joined, so that the owner
+    waits for them before it stops.
     """
     STATE.mkdir(mode=0o700, exist_ok=True)
+    deadline = time.monotonic() + START_LIMIT
     with _lock_file("users.lock") as users, _lock_file("owner.lock") as owner:
-        fcntl.flock(users, fcntl.LOCK_SH)
-        if _try_lock(owner):
-            with _own(owner) as galaxy:
-                yield galaxy
-                _wait_for_others(users)
-        else:
-            galaxy = _join(owner)
-            galaxy.reload_tools()
-            say(f"Using the Galaxy that runs at {galaxy.url}")
-            yield galaxy
+        while time.monotonic() < deadline:
+            if _try_lock(owner, fcntl.LOCK_EX):
+                with _own(owner) as galaxy:
+                    yield galaxy
+                    _wait_for_others(users)
+                return
+            running = _read_running()
+            if running and api.answers(running.url) and _try_lock(users, fcntl.LOCK_SH):
+                running.reload_tools()
+                say(f"Using the Galaxy that runs at {running.url}")
+                yield running
+                return
+            time.sleep(1)
+    raise LocalGalaxyError(f"Another command's Galaxy neither answers nor ends: see {shown(LOG)}.")
 
 
 def remove_state() -> None:
@@ -81,7 +86,7 @@ def remove_state() -> None:
     if not STATE.exists():
         return
     with _lock_file("owner.lock") as owner:
-        if not _try_lock(owner):
+        if not _try_lock(owner, fcntl.LOCK_EX):
             raise LocalGalaxyError("Galaxy runs: stop it first.")
         for path in STATE.iterdir():
             if path.is_dir() and path != DOWNLOADS:
@@ -96,33 +101,21 @@ def _lock_file(name: str) -> Iterator[IO[str]]:
         yield file
 
 
-def _try_lock(file: IO[str]) -> bool:
+def _try_lock(file: IO[str], kind: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
 def _wait_for_others(users: IO[str]) -> None:
-    if _try_lock(users):
+    """Wait until nobody uses this Galaxy, and let nobody join any more."""
+    RUNNING.unlink(missing_ok=True)
+    if _try_lock(users, fcntl.LOCK_EX):
         return
     say("Another command still uses this Galaxy: waiting for it (Ctrl-C stops Galaxy at once)")
     fcntl.flock(users, fcntl.LOCK_EX)
-
-
-def _join(owner: IO[str]) -> Galaxy:
-    """Return the Galaxy that another command has started or is just starting."""
-    deadline = time.monotonic() + START_LIMIT
-    while time.monotonic() < deadline:
-        galaxy = _read_running()
-        if galaxy is not None and api.answers(galaxy.url):
-            return galaxy
-        if _try_lock(owner):
-            fcntl.flock(owner, fcntl.LOCK_UN)
-            raise LocalGalaxyError("The Galaxy that another command started has ended: try again.")
-        time.sleep(1)
-    raise LocalGalaxyError(f"The Galaxy that another command starts does not answer: see {LOG}.")
 
 
 def _read_running() -> Galaxy | None:
@@ -150,7 +143,7 @@ def _own(owner: IO[str]) -> Iterator[Galaxy]:
     command = [sys.executable, "-I", str(KEEPER), str(os.getpid()), str(PATIENCE)]
     with LOG.open("wb") as log:
         keeper = subprocess.Popen(
-            [*command, *settings.server_command(port)],
+            [*command, *settings.server_command(port), "--", *settings.worker_command()],
             cwd=STATE,
             env=variables,
             stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ ADMIN_EMAIL = "admin@localgalaxy.example"
 USER_EMAIL = "lab@localgalaxy.example"
 USER_NAME = "lab"
 JOB_WORKERS = 2
+QUEUE = "galaxy.external"  # of the worker that uploads and reads metadata
 
 # Galaxy's own tools that the tests and the workflows use; the paths are below its `tool_path`.
 BUILT_IN = ("data_source/upload.xml", "expression_tools/pick_value.xml")
@@ -128,8 +129,15 @@ def write_galaxy_config(url: str, secret: dict[str, str]) -> Path:
         "use_cached_dependency_manager": False,
         "dependency_resolvers": [],
         "enable_mulled_containers": False,
-        "enable_celery_tasks": False,
-        "metadata_strategy": "directory",
+        # A worker that is there already uploads and reads metadata: a job that did it would first
+        # load Galaxy's libraries, twice, which is ten seconds of computing.
+        "enable_celery_tasks": True,
+        "metadata_strategy": "directory_celery",
+        "amqp_internal_connection": f"sqlalchemy+sqlite:///{_queue()}?isolation_level=IMMEDIATE",
+        "celery_conf": {
+            "task_routes": {"galaxy.fetch_data": QUEUE, "galaxy.set_job_metadata": QUEUE},
+            "worker_hijack_root_logger": False,
+        },
         "outputs_to_working_directory": True,
         "cleanup_job": "onsuccess",
         "enable_tool_shed_check": False,
@@ -147,6 +155,11 @@ def write_galaxy_config(url: str, secret: dict[str, str]) -> Path:
     return path
 
 
+def _queue() -> Path:
+    """Return the file through which Galaxy and its worker talk; not the database, it is busy."""
+    return STATE / "data" / "queue.sqlite"
+
+
 def _logging() -> dict[str, Any]:
     """Galaxy's own messages from INFO on, the libraries' from WARNING on."""
     return {
@@ -162,6 +175,10 @@ def _logging() -> dict[str, Any]:
 def write_all(url: str) -> Path:
     """Write every file and return the path of `galaxy.yml`."""
     (CONFIG / "managed").mkdir(parents=True, exist_ok=True)
+    # What was queued when Galaxy ended belongs to jobs that are no more.
+    for path in (_queue(), STATE / "data" / "results.sqlite"):
+        path.unlink(missing_ok=True)
+    _queue().parent.mkdir(parents=True, exist_ok=True)
     write_tool_conf()
     write_job_conf()
     return write_galaxy_config(url, make_secrets())
@@ -181,6 +198,22 @@ def server_command(port: int) -> list[str]:
         "--graceful-timeout",
         "5",
         "--no-control-socket",
+    ]
+
+
+def worker_command() -> list[str]:
+    """Return the command line of the worker that uploads and reads metadata."""
+    return [
+        str(GALAXY_VENV / "bin" / "celery"),
+        "--app=galaxy.celery",
+        "worker",
+        "--pool=threads",
+        f"--concurrency={JOB_WORKERS}",
+        f"--queues=celery,galaxy.internal,{QUEUE}",
+        "--loglevel=WARNING",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
     ]
 
 
