@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,23 @@ def choose_precision(wanted: str) -> str:
         return POLICIES["bfloat16"]
     flags = set((_cpu_fact("flags") or "").split())
     return POLICIES["bfloat16" if flags & CPU_BFLOAT16_FLAGS else "float32"]
+
+
+def limit_threads(threads: int) -> None:
+    """Let TensorFlow compute with no more threads than the job was given.
+
+    It must be called before TensorFlow computes anything; later it changes nothing.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    # TensorFlow refuses the change once it has started, as in a notebook that trains again.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def _tensorflow_gpu() -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from gpulab.unet.settings import (
     TrainingSettings,
     inputs_from_params,
     settings_from_params,
+    worker_threads,
 )
 
 if TYPE_CHECKING:
@@ -84,9 +85,11 @@ def run_training(
     weights = None
     if inputs.weights is not None:
         weights = read_weights(inputs.weights, architecture_for(settings, training))
-    from gpulab.unet.device import describe_device
+    from gpulab.unet.device import describe_device, limit_threads
 
-    device = describe_device()
+    threads = worker_threads()
+    limit_threads(threads)
+    device = f"{describe_device()}, {threads} thread{'s' if threads > 1 else ''}"
     print(f"Device: {device}")
     trained = train(settings, training, validation, weights)
     difference = _export(settings, inputs, trained, validation, outputs)

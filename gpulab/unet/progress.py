@@ -142,7 +142,8 @@ class ProgressLines(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, epochs: int, steps: int) -> None:
         super().__init__()
         self._epochs, self._steps = epochs, steps
-        self._start = self._last_line = time.perf_counter()
+        self._start: float | None = None
+        self._last_line = time.perf_counter()
         self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -153,10 +154,14 @@ class ProgressLines(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Print a line if none was printed for a while."""
         now = time.perf_counter()
+        if self._start is None:
+            # The first step traces the network; counted in, it would promise hours.
+            self._start = now
+            return
         if now - self._last_line < LINE_EVERY_SECONDS:
             return
         self._last_line = now
-        done = self._epoch + (batch + 1) / self._steps
+        done = self._epoch * self._steps + batch + 1
         print(
             f"  epoch {self._epoch + 1}/{self._epochs}, step {batch + 1}/{self._steps}, "
             f"loss {float((logs or {}).get('loss', float('nan'))):.4f}, {self._left(now, done)}"
@@ -170,11 +175,14 @@ class ProgressLines(keras.callbacks.Callback):  # type: ignore[misc]
             f"validation loss {values['val_loss']:.4f}, Dice {values['val_dice']:.4f}, "
             f"IoU {values['val_iou']:.4f}, sensitivity {values['val_sensitivity']:.4f}, "
             f"specificity {values['val_specificity']:.4f}, "
-            f"{self._left(time.perf_counter(), epoch + 1)}"
+            f"{self._left(time.perf_counter(), (epoch + 1) * self._steps)}"
         )
 
-    def _left(self, now: float, epochs_done: float) -> str:
-        seconds = (now - self._start) / epochs_done * (self._epochs - epochs_done)
+    def _left(self, now: float, steps_done: int) -> str:
+        left = self._epochs * self._steps - steps_done
+        if self._start is None or (steps_done == 1 and left):
+            return "time left not known yet"
+        seconds = (now - self._start) / max(steps_done - 1, 1) * left
         minutes, seconds = divmod(round(seconds), 60)
         return f"about {minutes} min {seconds:02d} s left"
 
