@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from gpulab.unet.progress import EpochRecord
 
 
+LABELS = {
+    "best_dice": "Dice, best threshold",
+    "dice": "Dice, threshold 0.5",
+    "sensitivity": "sensitivity, threshold 0.5",
+}
+
+
 def draw_learning_curves(records: list[EpochRecord], best_epoch: int, path: Path) -> None:
     """Draw the losses and the foreground's validation measures over the epochs as PNG.
 
@@ -29,15 +36,14 @@ def draw_learning_curves(records: list[EpochRecord], best_epoch: int, path: Path
     )
     losses.set(title="Loss", xlabel="Epoch", ylabel="Loss")
     for name, colour, style in (
-        ("dice", figures.BLUE, "-"),
-        ("iou", figures.ORANGE, "--"),
+        ("best_dice", figures.BLUE, "-"),
+        ("dice", figures.SKY, "--"),
         ("sensitivity", figures.GREEN, "-."),
     ):
         values = [getattr(record, f"val_{name}") for record in records]
-        label = {"dice": "Dice", "iou": "IoU"}.get(name, name)
-        measures.plot(epochs, values, marker, ls=style, c=colour, label=label)
+        measures.plot(epochs, values, marker, ls=style, c=colour, label=LABELS[name])
     measures.set(
-        title="Foreground, validation, threshold 0.5", xlabel="Epoch", ylabel="Score", ylim=(0, 1)
+        title="Foreground of the validation data", xlabel="Epoch", ylabel="Score", ylim=(0, 1)
     )
     for axis in (losses, measures):
         axis.axvline(best_epoch, color=figures.BLACK, lw=1, ls=":", label=f"exported: {best_epoch}")

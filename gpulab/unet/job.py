@@ -167,17 +167,16 @@ def _report(
         )
     report.text(
         f"The exported model is that of **epoch {trained.best_epoch}** of {len(trained.records)}, "
-        "which had the largest Dice of the foreground on the validation data at threshold 0.5. "
-        f"The threshold with the largest validation Dice, **{trained.threshold:.2f}**, is stored "
-        "in the model. Background pixels never count as a success, and scores on validation data "
+        "which had the largest Dice of the foreground on the validation data, at its best "
+        f"threshold. That threshold, **{trained.threshold:.2f}**, is stored in the model. "
+        "Background pixels never count as a success, and scores on validation data "
         "that chose the epoch and the threshold are a little too good: judge the model on test "
         "data with *unet_predict*."
     )
     report.items(
         {
-            "Validation Dice (threshold 0.5)": f"{best.val_dice:.4f}",
-            "Validation IoU (threshold 0.5)": f"{best.val_iou:.4f}",
-            f"Validation Dice (threshold {trained.threshold:.2f})": f"{trained.threshold_dice:.4f}",
+            "Validation Dice (0.50)": f"{best.val_dice:.4f}",
+            f"Validation Dice ({trained.threshold:.2f})": f"{trained.threshold_dice:.4f}",
             "Parameters": f"{trained.model.count_params():,}",
             "ONNX Runtime against Keras, largest difference": f"{difference:.1e}",
         }

@@ -19,11 +19,16 @@ from gpulab.unet.losses import Loss
 
 LINE_EVERY_SECONDS = 10.0
 VALIDATION_THRESHOLD = 0.5
+MONITOR = "val_best_dice"
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of the learning history; all measures are of the foreground alone."""
+    """One row of the learning history; all measures are of the foreground alone.
+
+    `val_dice` to `val_specificity` are those at threshold 0.5, `val_best_dice` is the Dice at the
+    threshold that is best for this epoch, `val_best_threshold`.
+    """
 
     epoch: int
     seconds: float
@@ -34,6 +39,8 @@ class EpochRecord:
     val_iou: float
     val_sensitivity: float
     val_specificity: float
+    val_best_dice: float
+    val_best_threshold: float
 
 
 def evaluate(
@@ -97,6 +104,7 @@ class ForegroundValidation(keras.callbacks.Callback):  # type: ignore[misc]  # K
             self.model, self._samples, self._loss, self._batch_size, self._multiple
         )
         counts = histogram.counts(VALIDATION_THRESHOLD)
+        threshold = histogram.best_threshold()
         record = EpochRecord(
             epoch=epoch + 1,
             seconds=time.perf_counter() - self._began,
@@ -107,13 +115,19 @@ class ForegroundValidation(keras.callbacks.Callback):  # type: ignore[misc]  # K
             val_iou=float(np.mean([count.iou for count in counts])),
             val_sensitivity=float(np.mean([count.sensitivity for count in counts])),
             val_specificity=float(np.mean([count.specificity for count in counts])),
+            val_best_dice=histogram.mean_dice(threshold),
+            val_best_threshold=threshold,
         )
         self.records.append(record)
         logs.update({name: value for name, value in asdict(record).items() if "val_" in name})
 
 
 class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the weights of the epoch with the largest validation Dice, the earliest of equals."""
+    """Keeps the weights of the epoch with the largest validation Dice, the earliest of equals.
+
+    The Dice is that at the epoch's best threshold, since that threshold goes with the model: at a
+    fixed one, an early epoch that ranks pixels well but is shy of 0.5 would count as nothing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +138,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Copy the weights if this epoch is the best so far."""
         values = logs or {}
-        dice = values.get("val_dice", -1.0)
+        dice = values.get(MONITOR, -1.0)
         # An epoch that ended in NaN may have kept a Dice above -1 by chance.
         if dice > self.dice and math.isfinite(values.get("loss", math.nan)):
             self.epoch, self.dice = epoch + 1, dice

@@ -224,11 +224,13 @@ def _compile(model: Any, settings: TrainingSettings, loss: Loss, steps: int) -> 
 def _plan_callbacks(settings: TrainingSettings) -> list[Any]:
     import keras
 
+    from gpulab.unet.progress import MONITOR
+
     callbacks = []
     if settings.schedule == "plateau":
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(
-                "val_dice",
+                MONITOR,
                 mode="max",
                 factor=PLATEAU_FACTOR,
                 patience=PLATEAU_PATIENCE,
@@ -237,7 +239,7 @@ def _plan_callbacks(settings: TrainingSettings) -> list[Any]:
         )
     if settings.patience:
         callbacks.append(
-            keras.callbacks.EarlyStopping("val_dice", mode="max", patience=settings.patience)
+            keras.callbacks.EarlyStopping(MONITOR, mode="max", patience=settings.patience)
         )
     return callbacks
 
