@@ -4,7 +4,7 @@ RUN := .venvs/unet/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup developer test style pytest lint format demo galaxy locks repositories clean
+.PHONY: help setup developer test style pytest lint format demo galaxy locks repositories publish clean
 
 help:         ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ locks:        ## resolve the newest versions that locks/*.in and pyproject.toml 
 
 repositories: ## write the Tool Shed repositories to build/, as they would be published
 	$(LOCAL) repositories
+
+publish:      ## publish what changed: SHED=testtoolshed or toolshed, key in SHED_API_KEY
+	$(LOCAL) publish "$(SHED)"
 
 clean:        ## remove Galaxy's state and what the demo made; keeps environments and downloads
 	$(LOCAL) clean

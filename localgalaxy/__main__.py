@@ -14,7 +14,7 @@ from types import FrameType
 from localgalaxy import demo, environments, lint, server, tooltests
 from localgalaxy.console import LocalGalaxyError, say
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
-from localgalaxy.paths import LOG, LOGIN, ROOT, shown, tool_files, workflow_files
+from localgalaxy.paths import BUILD, LOG, LOGIN, shown, tool_files, workflow_files
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -88,11 +88,18 @@ def _selected(targets: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 def run_repositories(arguments: argparse.Namespace) -> int:
     """Write each Tool Shed repository as it would be published."""
+    del arguments
     environments.ensure_galaxy()
-    shutil.rmtree(arguments.folder, ignore_errors=True)
-    for path in lint.export_repositories(arguments.folder.resolve()):
+    shutil.rmtree(BUILD, ignore_errors=True)
+    for path in lint.export_repositories(BUILD):
         say(shown(path))
     return 0
+
+
+def run_publish(arguments: argparse.Namespace) -> int:
+    """Publish what changed; the key comes by the variable SHED_API_KEY."""
+    run_repositories(arguments)
+    return conclude(list(shown_one_by_one(lint.publish_repositories(BUILD, arguments.shed))))
 
 
 def run_the_demo(arguments: argparse.Namespace) -> int:
@@ -124,7 +131,7 @@ def run_clean(arguments: argparse.Namespace) -> int:
     """Remove what running leaves behind."""
     del arguments
     server.remove_state()
-    for folder in (demo.RESULTS, ROOT / "build"):
+    for folder in (demo.RESULTS, BUILD):
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 
@@ -155,12 +162,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     demo_run.add_argument("--results", type=Path, default=demo.RESULTS)
     demo_run.set_defaults(run=run_the_demo)
 
-    repositories = commands.add_parser("repositories", help="write the Tool Shed repositories")
-    repositories.add_argument("folder", nargs="?", type=Path, default=ROOT / "build")
-    repositories.set_defaults(run=run_repositories)
+    publish = commands.add_parser("publish", help="publish the Tool Shed repositories")
+    publish.add_argument("shed", help="toolshed, testtoolshed or an address")
+    publish.set_defaults(run=run_publish)
 
     for name, run, text in (
         ("format", run_format, "write the XML files in planemo's form"),
+        ("repositories", run_repositories, "write the Tool Shed repositories to build/"),
         ("locks", run_locks, "resolve the lock files anew"),
         ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
     ):

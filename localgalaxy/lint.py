@@ -1,4 +1,4 @@
-"""Checks that need no running Galaxy: planemo's lint, format and shed_lint."""
+"""What planemo does without a running Galaxy: lint, format, and the Tool Shed's repositories."""
 
 from __future__ import annotations
 
@@ -92,6 +92,24 @@ def export_repositories(target: Path) -> list[Path]:
     if done.returncode:
         raise LocalGalaxyError(f"The repositories cannot be written: {done.stderr.strip()}")
     return [Path(line) for line in done.stdout.splitlines()]
+
+
+def publish_repositories(folder: Path, shed: str) -> Iterator[Outcome]:
+    """Publish the repositories that differ from what the Tool Shed has; end at the first failure.
+
+    Args:
+        folder: Where `export_repositories` wrote them.
+        shed: `toolshed`, `testtoolshed` or the address of another.
+    """
+    options = ["--shed_target", shed, "--shed_key_from_env", "SHED_API_KEY"]
+    options += ["--force_repository_creation", "--check_diff"]
+    # The suite names the others, so it comes last.
+    paths = sorted(folder.glob("tools/*"), key=lambda path: path.name.startswith("suite_"))
+    for path in paths:
+        outcome = planemo.check(f"publish {path.name}", ["shed_update", *options, str(path)])
+        yield outcome
+        if not outcome.passed:
+            return
 
 
 def lint_repositories() -> Iterator[Outcome]:

@@ -14,6 +14,8 @@ VENVS = ROOT / ".venvs"
 GALAXY_VENV = VENVS / "galaxy"
 UNET_VENV = VENVS / "unet"
 
+BUILD = ROOT / "build"
+
 STATE = ROOT / ".galaxy"
 CONFIG = STATE / "config"
 LOG = STATE / "galaxy.log"
