@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL = 2.5  # inches
-TITLE_CHARACTERS = 26
+TITLE_CHARACTERS = 28
 OVERLAY_COLUMNS = 4
 OUTLINE_PIXELS = 512
-TRUE_WIDTH = 3.0
+TRUE_WIDTH = 2.5
 
 
 @dataclass
@@ -48,9 +48,14 @@ class Prediction:
     @property
     def title(self) -> str:
         """Title of its column: which model, which loss, which threshold."""
-        loss = f" ({self.loss})" if self.loss and self.loss not in self.model else ""
-        lines = textwrap.wrap(f"{self.model}{loss}", TITLE_CHARACTERS, max_lines=3, placeholder="…")
-        return "\n".join(["Predicted mask", *lines, f"threshold {self.threshold:.3g}"])
+        lines = textwrap.wrap(self.model, TITLE_CHARACTERS, max_lines=3, placeholder="…")
+        return "\n".join(["Predicted mask", *lines, self.decision])
+
+    @property
+    def decision(self) -> str:
+        """Say the loss, where known, and the threshold."""
+        threshold = f"threshold {self.threshold:.3g}"
+        return f"loss {self.loss}, {threshold}" if self.loss else threshold
 
 
 @dataclass(frozen=True)
@@ -190,8 +195,7 @@ def _styles(predictions: Sequence[Prediction]) -> list[tuple[str, Any, str]]:
     lines: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), "-.")
     styles = []
     for number, prediction in enumerate(predictions):
-        title = " ".join(prediction.title.split("\n")[1:-1])
-        label = f"Predicted: {title}, threshold {prediction.threshold:.3g}"
+        label = f"Predicted: {prediction.model} ({prediction.decision})"
         styles.append((colours[number % len(colours)], lines[number % len(lines)], label))
     return styles
 
