@@ -112,6 +112,8 @@ def write_galaxy_config(url: str, secret: dict[str, str]) -> Path:
         "tool_config_file": str(CONFIG / "tool_conf.xml"),
         "job_config_file": str(CONFIG / "job_conf.yml"),
         "tool_test_data_directories": str(TEST_DATA),
+        # The tables that come with Galaxy would be fetched from the internet at each start.
+        "tool_data_table_config_path": str(CONFIG / "tool_data_table_conf.xml"),
         "watch_tools": "auto",
         "watch_tool_data_dir": "false",
         # Otherwise the jobs of tools outside of a Tool Shed run with Galaxy's own Python.
@@ -179,6 +181,7 @@ def write_all(url: str) -> Path:
     for path in (_queue(), STATE / "data" / "results.sqlite"):
         path.unlink(missing_ok=True)
     _queue().parent.mkdir(parents=True, exist_ok=True)
+    (CONFIG / "tool_data_table_conf.xml").write_text("<tables/>\n", encoding="utf-8")
     write_tool_conf()
     write_job_conf()
     return write_galaxy_config(url, make_secrets())

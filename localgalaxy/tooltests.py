@@ -10,14 +10,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from localgalaxy import planemo
+from localgalaxy import api, planemo
 from localgalaxy.console import say, step
 from localgalaxy.outcomes import Outcome
-from localgalaxy.paths import REPORTS, ROOT, shown
+from localgalaxy.paths import REPORTS, ROOT, shown, tool_files
 from localgalaxy.server import Galaxy
 
 LANES = 2  # as many planemo processes as there are job workers: each runs its tests one by one
 TEST_LIMIT = 1200  # seconds for a single test
+POLL = 2.0  # seconds
 LINES = 30  # of a failed job's output
 
 
@@ -43,7 +44,8 @@ def run_tests(galaxy: Galaxy, targets: Sequence[Path], label: str) -> list[Outco
             processes.append(planemo.start(_arguments(galaxy, report, lane), log))
         try:
             while any(process.poll() is None for process in processes):
-                time.sleep(0.2)
+                time.sleep(POLL)
+                _cancel_paused(galaxy)
         finally:
             for process in processes:
                 process.terminate()
@@ -55,6 +57,18 @@ def run_tests(galaxy: Galaxy, targets: Sequence[Path], label: str) -> list[Outco
         outcome.show()
     say(f"Reports: {shown(REPORTS)}/{label}-*")
     return outcomes
+
+
+def _cancel_paused(galaxy: Galaxy) -> None:
+    """Cancel our tools' paused jobs: a test would wait for them until its time is up.
+
+    Galaxy pauses a job when an input is broken in a way that Galaxy itself noticed.
+    """
+    ours = {path.stem for path in tool_files()}
+    for job in api.request(galaxy.url, "/api/jobs?state=paused", key=galaxy.user_key):
+        if job["tool_id"] in ours:
+            say(f"\n{job['tool_id']}: Galaxy paused a job because of a broken input; cancelling it")
+            api.request(galaxy.url, f"/api/jobs/{job['id']}", key=galaxy.user_key, method="DELETE")
 
 
 def _arguments(galaxy: Galaxy, report: Path, lane: Sequence[Path]) -> list[str]:
