@@ -243,25 +243,25 @@ def _picture(path: Path, size: tuple[int, int], value: int) -> None:
     Image.fromarray(values).save(path, format="PNG")
 
 
-@test_file("predict/image_a.png")
+@test_file("predict/images/a.png")
 def image_a(path: Path) -> None:
     """Write an image for `model_exact.onnx`."""
     _picture(path, (20, 30), 100)
 
 
-@test_file("predict/image_b.png")
+@test_file("predict/images/b.png")
 def image_b(path: Path) -> None:
     """Write an image of another size."""
     _picture(path, (50, 17), 100)
 
 
-@test_file("predict/mask_a.png")
+@test_file("predict/masks/a.png")
 def mask_a(path: Path) -> None:
     """Write the true mask of `image_a.png`."""
     _picture(path, (20, 30), 255)
 
 
-@test_file("predict/mask_b.png")
+@test_file("predict/masks/b.png")
 def mask_b(path: Path) -> None:
     """Write the true mask of `image_b.png`."""
     _picture(path, (50, 17), 255)
