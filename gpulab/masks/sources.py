@@ -17,7 +17,7 @@ from gpulab.h5.images import Planes, SourceFile, open_planes
 from gpulab.h5.labels import MaskForm, class_numbers, form_of_values, whole_numbers
 from gpulab.h5.part import Part, open_part
 
-IMAGES = "images"
+IMAGES = "HDF5 file of images"
 
 
 @dataclass(frozen=True)
