@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import h5py
@@ -115,3 +116,17 @@ def test_images_without_masks_are_refused(tmp_path: Path) -> None:
         open_samples(path, tmp_path, images="images", masks="masks", label="training data"),
     ):
         pass
+
+
+def test_data_that_would_fill_the_disk_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000))
+    names = {"images": "images", "masks": "masks", "label": "training data"}
+    with (
+        pytest.raises(InputError, match="decoded training data may take"),
+        open_samples(DATA / "part_train.h5", tmp_path, **names),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -38,6 +40,25 @@ def in_words(size: int) -> str:
             return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
+
+
+def require_disk(needed: int, folder: Path, what: str) -> None:
+    """Refuse to start a copy that would fill the disk.
+
+    Args:
+        needed: Bytes that will be written.
+        folder: Where.
+        what: What is written, in the plural, for the message.
+
+    Raises:
+        InputError: Fewer bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"The {what} may take {in_words(needed)} but only {in_words(free)} of the disk are "
+            f"free, give a smaller data set or ask for more space"
+        )
 
 
 def check_storage(identifier: h5d.DatasetID, where: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 
 from gpulab import __version__
 from gpulab.errors import InputError
-from gpulab.h5.limits import in_words, readable
+from gpulab.h5.limits import readable, require_disk
 from gpulab.h5.part import Part, open_part
 from gpulab.h5.safe import has_dataset, open_untrusted
 from gpulab.h5.split_assign import assign
@@ -239,9 +238,4 @@ def _check_disk(sources: Sequence[Part], folder: Path) -> None:
                 logical = dataset.size * dataset.dtype.itemsize
                 # Compressed anew at a fast level it may take somewhat more than before.
                 needed += min(logical, 2 * dataset.id.get_storage_size())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"The parts may take {in_words(needed)} but only {in_words(free)} of the disk are "
-            f"free, give a smaller data set or ask for more space"
-        )
+    require_disk(needed, folder, "parts")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpulab.errors import InputError
+from gpulab.h5.limits import require_disk
 from gpulab.h5.part import Part, open_part
 from gpulab.unet.augment import Augmentation, augment_batch
 
@@ -59,6 +60,10 @@ class Samples:
             raise InputError(f"The {label} has no masks; give a dataset with images and masks")
         self.height, self.width = part.height, part.width
         self.channels, self.classes = part.channels, part.classes
+        pixels = part.n * part.height * part.width
+        require_disk(
+            pixels * (part.channels * 4 + 1), Path(scratch.filename).parent, f"decoded {label}"
+        )
         self._images = scratch.create_dataset(
             "images", (part.n, part.height, part.width, part.channels), np.float32
         )
