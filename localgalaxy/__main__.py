@@ -55,10 +55,8 @@ def run_test(arguments: argparse.Namespace) -> int:
     outcomes: list[Outcome] = []
     everything = not arguments.targets
     outcomes += shown_one_by_one(lint.check_format(lint.xml_files() if everything else tools))
-    outcomes += shown_one_by_one(lint.lint_tools(tools))
+    outcomes += shown_one_by_one(lint.lint_published(tools, repositories=everything))
     outcomes += shown_one_by_one(lint.lint_workflows(workflows))
-    if everything:
-        outcomes += shown_one_by_one(lint.lint_repositories())
     if arguments.lint_only:
         return conclude(outcomes)
     with server.running_galaxy() as galaxy:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,20 +19,29 @@ from localgalaxy.paths import GALAXY_VENV, ROOT
 NEEDS_INTERNET = ("BioToolsValid", "version_bumped")
 
 
-def lint_tools(tools: Sequence[Path]) -> Iterator[Outcome]:
-    """Run `planemo lint` once for all tools, with warnings as failures."""
-    if not tools:
-        return
+def lint_published(tools: Sequence[Path], *, repositories: bool) -> Iterator[Outcome]:
+    """Check the tools as they are published, because planemo does not follow links to folders.
+
+    Args:
+        tools: The tools to lint, once for all of them, with warnings as failures.
+        repositories: Whether to run `planemo shed_lint` on each repository as well.
+    """
     skip = ["--skip", ",".join(NEEDS_INTERNET)]
-    level = ["--report_level", "warn", "--fail_level", "warn"]
-    name = f"lint {', '.join(path.stem for path in tools)}"
-    yield planemo.check(name, ["lint", *level, *skip, *(str(path) for path in tools)])
+    options = ["--report_level", "warn", "--fail_level", "warn", *skip]
+    with tempfile.TemporaryDirectory() as folder:
+        published = export_repositories(Path(folder))
+        if tools:
+            name = f"lint {', '.join(path.stem for path in tools)}"
+            copies = [str(Path(folder) / path.relative_to(ROOT)) for path in tools]
+            yield planemo.check(name, ["lint", *options, *copies])
+        for path in published if repositories else []:
+            arguments = ["shed_lint", "--tools", "--ensure_metadata", *options, str(path)]
+            yield planemo.check(f"shed_lint {path.name}", arguments)
 
 
 def lint_workflows(workflows: Sequence[Path]) -> Iterator[Outcome]:
     """Run `planemo workflow_lint` on each workflow, with the rules of IWC."""
-    # The rule that tools come from a Tool Shed cannot hold before they are published there.
-    options = ["--iwc", "--fail_level", "warn", "--skip", "tool_ids"]
+    options = ["--iwc", "--report_level", "warn", "--fail_level", "warn"]
     for path in workflows:
         name = f"workflow_lint {path.relative_to(ROOT)}"
         yield planemo.check(name, ["workflow_lint", *options, str(path)])
@@ -47,18 +55,18 @@ def check_format(files: Sequence[Path]) -> Iterator[Outcome]:
     if not files:
         return
     with tempfile.TemporaryDirectory() as folder:
-        copies = {}
-        for path in files:
-            copies[path] = Path(folder) / path.relative_to(ROOT)
-            copies[path].parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copies[path])
+        texts = {path: path.read_text(encoding="utf-8") for path in files}
+        copies = {path: Path(folder) / path.relative_to(ROOT) for path in files}
+        for path, copy in copies.items():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(texts[path], encoding="utf-8")
         ran = planemo.check("format", ["format", *(str(copy) for copy in copies.values())])
         if not ran.passed:
             yield ran
             return
         for path, copy in copies.items():
             diff = difflib.unified_diff(
-                path.read_text(encoding="utf-8").splitlines(),
+                texts[path].splitlines(),
                 copy.read_text(encoding="utf-8").splitlines(),
                 "as it is",
                 "as `make format` writes it",
@@ -110,12 +118,3 @@ def publish_repositories(folder: Path, shed: str) -> Iterator[Outcome]:
         yield outcome
         if not outcome.passed:
             return
-
-
-def lint_repositories() -> Iterator[Outcome]:
-    """Run `planemo shed_lint` on each repository as it would be published."""
-    options = ["--tools", "--ensure_metadata", "--report_level", "warn", "--fail_level", "warn"]
-    skip = ["--skip", ",".join(NEEDS_INTERNET)]
-    with tempfile.TemporaryDirectory() as folder:
-        for path in export_repositories(Path(folder)):
-            yield planemo.check(f"shed_lint {path.name}", ["shed_lint", *options, *skip, str(path)])
