@@ -31,15 +31,20 @@ def step(label: str) -> Iterator[None]:
 
 
 class Progress:
-    """A line that is rewritten on a terminal and printed only when it changes elsewhere."""
+    """A line that is rewritten on a terminal; elsewhere each change is a line of its own.
 
-    def __init__(self) -> None:
+    Args:
+        only_live: Print nothing where there is no terminal.
+    """
+
+    def __init__(self, *, only_live: bool = False) -> None:
         self._live = sys.stdout.isatty()
+        self._silent = only_live and not self._live
         self._last = ""
 
     def show(self, text: str) -> None:
         """Show the text in place of what was shown before."""
-        if text == self._last:
+        if self._silent or text == self._last:
             return
         self._last = text
         if self._live:

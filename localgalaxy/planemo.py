@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -31,12 +31,14 @@ def variables() -> dict[str, str]:
     return environment(GALAXY_VENV, {"HOME": str(private_home()), "PYTHONWARNINGS": "ignore"})
 
 
-def start(arguments: Sequence[str], output: IO[str]) -> subprocess.Popen[str]:
-    """Start planemo with its output going to a file."""
+def start(
+    arguments: Sequence[str], output: IO[str], extra: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    """Start planemo with more variables and its output going to a file."""
     return subprocess.Popen(
         command(*arguments),
         cwd=ROOT,
-        env=variables(),
+        env=variables() | dict(extra),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,

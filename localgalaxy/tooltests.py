@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from localgalaxy import api, planemo
-from localgalaxy.console import say, step
+from localgalaxy.console import Progress, say
 from localgalaxy.outcomes import Outcome
-from localgalaxy.paths import REPORTS, ROOT, shown, tool_files
+from localgalaxy.paths import REPORTS, shown, tool_files
 from localgalaxy.server import Galaxy
+from localgalaxy.testreport import read_report
 
 LANES = 2  # as many planemo processes as there are job workers: each runs its tests one by one
 TEST_LIMIT = 1200  # seconds for a single test
 POLL = 2.0  # seconds
-LINES = 30  # of a failed job's output
 
 
 def run_tests(galaxy: Galaxy, targets: Sequence[Path], label: str) -> list[Outcome]:
@@ -34,29 +31,54 @@ def run_tests(galaxy: Galaxy, targets: Sequence[Path], label: str) -> list[Outco
         One outcome for each test.
     """
     REPORTS.mkdir(parents=True, exist_ok=True)
-    lanes = share_out(targets, LANES)
+    counts = {path: count_tests(galaxy, path) for path in targets}
+    lanes = share_out(counts, LANES)
     reports = [REPORTS / f"{label}-{number}.json" for number in range(1, len(lanes) + 1)]
-    with step(f"Testing {', '.join(path.stem for path in targets)}"), ExitStack() as stack:
+    names = ", ".join(path.stem for path in targets)
+    say(f"Testing {names}: {sum(counts.values())} tests")
+    began = time.monotonic()
+    _run_lanes(galaxy, lanes, reports)
+    outcomes: list[Outcome] = []
+    for lane, report in zip(lanes, reports, strict=True):
+        outcomes += read_report(report, lane, sum(counts[path] for path in lane))
+    for outcome in outcomes:
+        outcome.show()
+    took = time.monotonic() - began
+    say(f"{len(outcomes)} tests took {took:.0f} s; reports: {shown(REPORTS)}/{label}-*")
+    return outcomes
+
+
+def _run_lanes(galaxy: Galaxy, lanes: Sequence[Sequence[Path]], reports: Sequence[Path]) -> None:
+    keys = {
+        # Not on the command line, which everybody on this machine can see.
+        "PLANEMO_GALAXY_URL": galaxy.url,
+        "PLANEMO_GALAXY_ADMIN_KEY": galaxy.admin_key,
+        "PLANEMO_GALAXY_USER_KEY": galaxy.user_key,
+    }
+    progress = Progress(only_live=True)
+    with ExitStack() as stack:
         processes = []
         for lane, report in zip(lanes, reports, strict=True):
             report.unlink(missing_ok=True)
             log = stack.enter_context(report.with_suffix(".log").open("w", encoding="utf-8"))
-            processes.append(planemo.start(_arguments(galaxy, report, lane), log))
+            processes.append(planemo.start(_arguments(report, lane), log, keys))
         try:
             while any(process.poll() is None for process in processes):
                 time.sleep(POLL)
                 _cancel_paused(galaxy)
+                progress.show(_running(galaxy))
         finally:
+            progress.end()
             for process in processes:
                 process.terminate()
                 process.wait()
-    outcomes = []
-    for lane, report in zip(lanes, reports, strict=True):
-        outcomes += read_report(report, lane)
-    for outcome in outcomes:
-        outcome.show()
-    say(f"Reports: {shown(REPORTS)}/{label}-*")
-    return outcomes
+
+
+def _running(galaxy: Galaxy) -> str:
+    """Return what runs at the moment, in words."""
+    jobs = api.request(galaxy.url, "/api/jobs?state=running&state=queued", key=galaxy.user_key)
+    names = sorted({job["tool_id"].strip("_").lower() for job in jobs})
+    return f"running: {', '.join(names) or 'planemo'}"
 
 
 def _cancel_paused(galaxy: Galaxy) -> None:
@@ -71,99 +93,37 @@ def _cancel_paused(galaxy: Galaxy) -> None:
             api.request(galaxy.url, f"/api/jobs/{job['id']}", key=galaxy.user_key, method="DELETE")
 
 
-def _arguments(galaxy: Galaxy, report: Path, lane: Sequence[Path]) -> list[str]:
+def _arguments(report: Path, lane: Sequence[Path]) -> list[str]:
     return [
         "test",
-        "--engine",
-        "external_galaxy",
-        "--galaxy_url",
-        galaxy.url,
-        "--galaxy_admin_key",
-        galaxy.admin_key,
-        "--galaxy_user_key",
-        galaxy.user_key,
+        *("--engine", "external_galaxy"),
         "--no_shed_install",
-        "--test_timeout",
-        str(TEST_LIMIT),
-        "--test_output_json",
-        str(report),
-        "--test_output",
-        str(report.with_suffix(".html")),
-        "--test_output_markdown",
-        str(report.with_suffix(".md")),
+        *("--test_timeout", str(TEST_LIMIT)),
+        *("--test_output_json", str(report)),
+        *("--test_output", str(report.with_suffix(".html"))),
+        *("--test_output_markdown", str(report.with_suffix(".md"))),
         *(str(path) for path in lane),
     ]
 
 
-def share_out(targets: Sequence[Path], lanes: int) -> list[list[Path]]:
-    """Share the targets out so that each lane has about as many tests, the largest first."""
-    result: list[list[Path]] = [[] for _ in range(min(lanes, len(targets)))]
+def share_out(counts: Mapping[Path, int], lanes: int) -> list[list[Path]]:
+    """Share targets out so that each lane has about as many tests.
+
+    Args:
+        counts: The number of tests of each target.
+        lanes: How many lanes there are at most.
+    """
+    result: list[list[Path]] = [[] for _ in range(min(lanes, len(counts)))]
     loads = [0] * len(result)
-    for path in sorted(targets, key=count_tests, reverse=True):
+    for path in sorted(counts, key=counts.__getitem__, reverse=True):
         lane = loads.index(min(loads))
         result[lane].append(path)
-        loads[lane] += count_tests(path)
+        loads[lane] += counts[path]
     return result
 
 
-def count_tests(target: Path) -> int:
-    """Return the number of tests of a tool; a workflow counts as one."""
+def count_tests(galaxy: Galaxy, target: Path) -> int:
+    """Return the number of tests of a tool as Galaxy read it; a workflow counts as one."""
     if target.suffix != ".xml":
         return 1
-    return len(ElementTree.parse(target).getroot().findall("tests/test"))  # noqa: S314 - ours
-
-
-def read_report(report: Path, lane: Sequence[Path]) -> list[Outcome]:
-    """Turn planemo's JSON report into outcomes; a target without a test in it has failed."""
-    log = report.with_suffix(".log")
-    try:
-        tests = json.loads(report.read_text(encoding="utf-8"))["tests"]
-    except (OSError, ValueError, KeyError):
-        return [_broken(lane, log, "planemo wrote no report")]
-    outcomes = [_outcome(test) for test in tests]
-    expected = sum(count_tests(path) for path in lane)
-    if len(outcomes) < expected:
-        outcomes.append(_broken(lane, log, f"planemo ran {len(outcomes)} of {expected} tests"))
-    return outcomes
-
-
-def _broken(lane: Sequence[Path], log: Path, what: str) -> Outcome:
-    tail = _tail(log.read_text(encoding="utf-8", errors="replace"))
-    names = ", ".join(str(path.relative_to(ROOT)) for path in lane)
-    return Outcome(names, False, None, f"{what}; the end of {shown(log)}:\n{tail}")
-
-
-def _outcome(test: dict[str, Any]) -> Outcome:
-    data = test.get("data") or {}
-    passed = data.get("status") == "success"
-    seconds = data.get("time_seconds")
-    return Outcome(str(test["id"]), passed, seconds, "" if passed else _explain(data))
-
-
-def _explain(data: dict[str, Any]) -> str:
-    """Return everything that a developer needs to see why a test failed."""
-    parts = [
-        str(data[key]) for key in ("execution_problem", "dynamic_tool_load_error") if data.get(key)
-    ]
-    parts += [str(problem) for problem in data.get("output_problems") or []]
-    for job in _jobs(data):
-        parts.append(f"exit code {job.get('exit_code')}, state {job.get('state')}")
-        if job.get("command_line"):
-            parts.append(f"command: {job['command_line']}")
-        parts += [
-            f"--- {name}\n{_tail(job[name])}" for name in ("stdout", "stderr") if job.get(name)
-        ]
-    return "\n".join(parts) or json.dumps(data, indent=1)[:3000]
-
-
-def _jobs(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the job of a tool test, or the failed jobs of a workflow test."""
-    if data.get("job"):
-        return [data["job"]]
-    details = (data.get("invocation_details") or {}).get("steps") or {}
-    jobs = [job for one in details.values() for job in one.get("jobs") or []]
-    return [job for job in jobs if job.get("state") != "ok"]
-
-
-def _tail(text: str) -> str:
-    return "\n".join(text.rstrip().splitlines()[-LINES:])
+    return len(api.request(galaxy.url, f"/api/tools/{target.stem}/test_data", key=galaxy.user_key))

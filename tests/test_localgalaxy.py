@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from localgalaxy import environments, outcomes, scores, settings, tooltests
+from localgalaxy import environments, outcomes, scores, settings, testreport, tooltests
 from localgalaxy.paths import KEEPER, ROOT
 
 # A program that starts a child in a process group and session of its own, as Galaxy does with jobs,
@@ -119,14 +119,10 @@ def test_secrets_are_private_and_new(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert 5 <= len(first["id_secret"]) <= 56
 
 
-def test_tests_are_shared_out_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = {"a.xml": 9, "b.xml": 5, "c.xml": 3, "d.xml": 1}
-    monkeypatch.setattr(tooltests, "count_tests", lambda path: counts[path.name])
-    lanes = tooltests.share_out([Path(name) for name in counts], 2)
-    assert [[path.name for path in lane] for lane in lanes] == [
-        ["a.xml"],
-        ["b.xml", "c.xml", "d.xml"],
-    ]
+def test_tests_are_shared_out_by_their_number() -> None:
+    counts = {Path("c"): 3, Path("a"): 9, Path("d"): 1, Path("b"): 5}
+    assert tooltests.share_out(counts, 2) == [[Path("a")], [Path("b"), Path("c"), Path("d")]]
+    assert tooltests.share_out({Path("a"): 9}, 2) == [[Path("a")]]
 
 
 def write_report(folder: Path, tests: list[object]) -> Path:
@@ -136,23 +132,21 @@ def write_report(folder: Path, tests: list[object]) -> Path:
     return report
 
 
-def test_failed_test_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_test_is_explained(tmp_path: Path) -> None:
     job = {"exit_code": 2, "state": "error", "stderr": "No masks", "command_line": "python x.py"}
     failed = {"status": "failure", "output_problems": ["Output table: differs"], "job": job}
     passed = {"status": "success", "time_seconds": 3.0}
-    monkeypatch.setattr(tooltests, "count_tests", lambda path: 2)
     report = write_report(tmp_path, [{"id": "x-0", "data": passed}, {"id": "x-1", "data": failed}])
-    good, bad = tooltests.read_report(report, [ROOT / "x.xml"])
+    good, bad = testreport.read_report(report, [ROOT / "x.xml"], 2)
     assert good.passed
     assert not bad.passed
     for text in ("Output table: differs", "exit code 2", "No masks", "python x.py"):
         assert text in bad.detail
 
 
-def test_test_that_did_not_run_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tooltests, "count_tests", lambda path: 2)
+def test_test_that_did_not_run_has_failed(tmp_path: Path) -> None:
     report = write_report(tmp_path, [{"id": "x-0", "data": {"status": "success"}}])
-    found = tooltests.read_report(report, [ROOT / "x.xml"])
+    found = testreport.read_report(report, [ROOT / "x.xml"], 2)
     assert [outcome.passed for outcome in found] == [True, False]
     assert "planemo says something" in found[1].detail
 
