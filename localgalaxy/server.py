@@ -32,7 +32,7 @@ from localgalaxy.paths import (
 )
 
 START_LIMIT = 600.0  # seconds; a busy two-core machine needs about one hundred
-PATIENCE = 15.0  # seconds in which Galaxy and its jobs may end by themselves
+PATIENCE = 10.0  # seconds in which Galaxy and its jobs may end by themselves
 
 
 @dataclass(frozen=True)

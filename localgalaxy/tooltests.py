@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from localgalaxy import api, planemo
-from localgalaxy.console import Progress, say
+from localgalaxy.console import LocalGalaxyError, Progress, say
 from localgalaxy.outcomes import Outcome
 from localgalaxy.paths import REPORTS, shown, tool_files
 from localgalaxy.server import Galaxy
 from localgalaxy.testreport import read_report
 
 LANES = 2  # as many planemo processes as there are job workers: each runs its tests one by one
-TEST_LIMIT = 1200  # seconds for a single test
+TEST_LIMIT = 900  # seconds for a single test
 POLL = 2.0  # seconds
 
 
@@ -65,7 +65,7 @@ def _run_lanes(galaxy: Galaxy, lanes: Sequence[Sequence[Path]], reports: Sequenc
         try:
             while any(process.poll() is None for process in processes):
                 time.sleep(POLL)
-                _cancel_paused(galaxy)
+                _refuse_paused(galaxy)
                 progress.show(_running(galaxy))
         finally:
             progress.end()
@@ -81,16 +81,26 @@ def _running(galaxy: Galaxy) -> str:
     return f"running: {', '.join(names) or 'planemo'}"
 
 
-def _cancel_paused(galaxy: Galaxy) -> None:
-    """Cancel our tools' paused jobs: a test would wait for them until its time is up.
+def _refuse_paused(galaxy: Galaxy) -> None:
+    """End when a job of our tools is paused: its test would wait until its time is up.
 
-    Galaxy pauses a job when an input is broken in a way that Galaxy itself noticed.
+    Galaxy pauses a job when it could not read an input's metadata itself, so no such input can be
+    tested in Galaxy; a test of the package reaches it.
+
+    Raises:
+        LocalGalaxyError: A job is paused; the message says which input.
     """
     ours = {path.stem for path in tool_files()}
     for job in api.request(galaxy.url, "/api/jobs?state=paused", key=galaxy.user_key):
         if job["tool_id"] in ours:
-            say(f"\n{job['tool_id']}: Galaxy paused a job because of a broken input; cancelling it")
-            api.request(galaxy.url, f"/api/jobs/{job['id']}", key=galaxy.user_key, method="DELETE")
+            path = f"/api/jobs/{job['id']}"
+            output = api.request(galaxy.url, f"{path}/outputs", key=galaxy.user_key)[0]["dataset"]
+            dataset = api.request(galaxy.url, f"/api/datasets/{output['id']}", key=galaxy.user_key)
+            api.request(galaxy.url, path, key=galaxy.user_key, method="DELETE")
+            raise LocalGalaxyError(
+                f"Galaxy paused a job of a test of {job['tool_id']}, and planemo would wait for it:"
+                f" {dataset['misc_info']}"
+            )
 
 
 def _arguments(report: Path, lane: Sequence[Path]) -> list[str]:
