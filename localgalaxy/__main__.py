@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -96,6 +97,8 @@ def run_repositories(arguments: argparse.Namespace) -> int:
 
 def run_publish(arguments: argparse.Namespace) -> int:
     """Publish what changed; the key comes by the variable SHED_API_KEY."""
+    if not os.environ.get("SHED_API_KEY"):
+        raise LocalGalaxyError("Put the Tool Shed's API key into the variable SHED_API_KEY.")
     run_repositories(arguments)
     return conclude(list(shown_one_by_one(lint.publish_repositories(BUILD, arguments.shed))))
 

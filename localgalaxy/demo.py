@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from localgalaxy.paths import (
     private_home,
     shown,
 )
+from localgalaxy.workflow_inputs import build_inputs
 
 DEFAULT_DATA = TEST_DATA / "combined.h5"
 DEFAULT_WORKFLOW = WORKFLOWS / "ct_segmentation" / "ct_segmentation.ga"
@@ -37,12 +39,15 @@ def run_demo(data: str, workflow: Path, results: Path, parameters: Mapping[str, 
     """
     if not workflow.is_file():
         raise LocalGalaxyError(f"The workflow {shown(workflow)} does not exist.")
+    parameters = {name: value for name, value in parameters.items() if value}
+    # Before anything slow: a wrong parameter would otherwise be noticed minutes later.
+    build_inputs(json.loads(workflow.read_text(encoding="utf-8")), "", parameters)
     environments.ensure_galaxy()
     environments.ensure_unet()
     path = find_data(data)
     say(f"Workflow {workflow.stem} on {shown(path)}")
     with server.running_galaxy() as galaxy:
-        given = [f"--set={name}={value}" for name, value in parameters.items() if value]
+        given = [f"--set={name}={value}" for name, value in parameters.items()]
         done = subprocess.run(
             [
                 str(GALAXY_VENV / "bin" / "python"),

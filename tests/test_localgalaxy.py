@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from localgalaxy import environments, outcomes, scores, settings, testreport, tooltests
+from localgalaxy import demo, environments, outcomes, scores, settings, testreport, tooltests
+from localgalaxy.console import LocalGalaxyError
 from localgalaxy.paths import KEEPER, ROOT
+from localgalaxy.workflow_inputs import build_inputs
 
 # A program that starts a child in a process group and session of its own, as Galaxy does with jobs,
 # and one more whose parent goes away at once.
@@ -165,3 +167,37 @@ def test_pooled_scores_are_shown(tmp_path: Path) -> None:
         "model  sample  dice",
         "a      pooled  0.1235",
     ]
+
+
+WORKFLOW: dict[str, object] = {
+    "steps": {
+        "0": {"type": "data_input", "label": "Dataset"},
+        "1": {
+            "type": "parameter_input",
+            "label": "Epochs",
+            "tool_state": json.dumps({"parameter_type": "integer"}),
+        },
+        "2": {"type": "tool", "label": "Train"},
+    }
+}
+
+
+def test_workflow_inputs_by_label() -> None:
+    assert build_inputs(WORKFLOW, "abc", {"Epochs": "7"}) == {
+        "Dataset": {"src": "hda", "id": "abc"},
+        "Epochs": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [({"Epochs": "x"}, "Epochs must be a number"), ({"Depth": "3"}, "no parameter “Depth”")],
+)
+def test_wrong_workflow_parameters(parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(LocalGalaxyError, match=message):
+        build_inputs(WORKFLOW, "abc", parameters)
+
+
+def test_no_parameter_is_asked_that_the_workflow_lacks() -> None:
+    definition = json.loads(demo.DEFAULT_WORKFLOW.read_text("utf-8"))
+    build_inputs(definition, "abc", {"Epochs": "1", "Base filters": "4", "Batch size": "2"})
