@@ -176,6 +176,14 @@ def _fetch(galaxy: GalaxyInstance, dataset: str, folder: Path, label: str) -> Pa
     extension = galaxy.datasets.show_dataset(dataset)["extension"]
     ending = {"tool_markdown": "md", "tabular": "tsv"}.get(extension, extension)
     path = folder / f"{_file_name(label)}.{ending}"
+    if extension == "tool_markdown":
+        # A download would be a zipped HTML page that only Galaxy can show.
+        text = galaxy.make_get_request(
+            f"{galaxy.url}/datasets/{dataset}/display", params={"raw": "true"}
+        )
+        text.raise_for_status()
+        path.write_bytes(text.content)
+        return path
     galaxy.datasets.download_dataset(
         dataset, str(path), use_default_filename=False, require_ok_state=True
     )

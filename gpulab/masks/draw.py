@@ -55,7 +55,9 @@ class Prediction:
     def decision(self) -> str:
         """Say the loss, where known, and the threshold."""
         threshold = f"threshold {self.threshold:.3g}"
-        return f"loss {self.loss}, {threshold}" if self.loss else threshold
+        # A model that is named after its loss needs no second mention.
+        known = self.loss and self.loss != self.model
+        return f"loss {self.loss}, {threshold}" if known else threshold
 
 
 @dataclass(frozen=True)
