@@ -60,13 +60,29 @@ def _write(path: Path, samples: int, size: int) -> None:
         x = file.create_dataset("images", (samples, size, size, 1), np.float32)
         y = file.create_dataset("masks", (samples, size, size, 2), np.float32)
         for start in range(0, samples, BLOCK):
-            x[start : start + BLOCK] = images + start  # no two samples are the same
+            x[start : start + BLOCK] = (
+                images.astype(np.float32) + start
+            )  # no two samples are the same
             y[start : start + BLOCK] = masks
 
 
 def _split(path: Path) -> tuple[str, dict[str, object]]:
     script = "tools/h5_dataset/h5_dataset_split.py"
-    return script, {"input": str(path), "mode": {"mode": "fraction"}}
+    return script, {
+        "dataset": str(path),
+        "seed": 42,
+        "split": {
+            "mode": "by_fraction",
+            "images": "images",
+            "masks": "masks",
+            "sample_ids": "sample_ids",
+            "groups": "groups",
+            "train_fraction": 0.8,
+            "valid_fraction": 0.1,
+            "test_fraction": 0.1,
+            "stratify": True,
+        },
+    }
 
 
 def _train(path: Path) -> tuple[str, dict[str, object]]:
