@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -31,7 +32,7 @@ def step(label: str) -> Iterator[None]:
 
 
 class Progress:
-    """A line that is rewritten on a terminal; elsewhere each change is a line of its own.
+    """Lines that are rewritten in place on a terminal; elsewhere each changed line is printed.
 
     Args:
         only_live: Print nothing where there is no terminal.
@@ -40,20 +41,23 @@ class Progress:
     def __init__(self, *, only_live: bool = False) -> None:
         self._live = sys.stdout.isatty()
         self._silent = only_live and not self._live
-        self._last = ""
+        self._shown: list[str] = []
 
-    def show(self, text: str) -> None:
-        """Show the text in place of what was shown before."""
-        if self._silent or text == self._last:
+    def show(self, lines: Sequence[str]) -> None:
+        """Show the lines in place of those that were shown before."""
+        if self._silent or list(lines) == self._shown:
             return
-        self._last = text
         if self._live:
-            print(f"\r\033[K{text[:160]}", end="", flush=True)
+            width = shutil.get_terminal_size().columns - 1
+            up = f"\033[{len(self._shown)}A" if self._shown else ""
+            # Up to the first of the old lines, and clear from there to the end of the screen.
+            print(up + "\r\033[J" + "\n".join(line[:width] for line in lines), flush=True)
         else:
-            print(text, flush=True)
+            for line in lines:
+                if line not in self._shown:
+                    print(line, flush=True)
+        self._shown = list(lines)
 
     def end(self) -> None:
-        """Leave the line so that the next print begins on a new one."""
-        if self._live and self._last:
-            print(flush=True)
-        self._last = ""
+        """Leave the lines where they are."""
+        self._shown = []

@@ -66,7 +66,7 @@ def _run_lanes(galaxy: Galaxy, lanes: Sequence[Sequence[Path]], reports: Sequenc
             while any(process.poll() is None for process in processes):
                 time.sleep(POLL)
                 _refuse_paused(galaxy)
-                progress.show(_running(galaxy))
+                progress.show([_running(galaxy)])
         finally:
             progress.end()
             for process in processes:

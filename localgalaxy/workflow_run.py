@@ -63,7 +63,7 @@ class Watcher:
             running = [(label, job) for label, job in jobs if job["state"] == "running"]
             lines = [f"{label}: {self._last_line(job['id'])}" for label, job in running]
             if lines:
-                self._progress.show(" | ".join(lines))
+                self._progress.show(lines)
             time.sleep(POLL)
 
     def _get(self, path: str, **params: Any) -> dict[str, Any]:

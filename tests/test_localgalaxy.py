@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from localgalaxy import demo, environments, outcomes, scores, settings, testreport, tooltests
-from localgalaxy.console import LocalGalaxyError
+from localgalaxy.console import LocalGalaxyError, Progress
 from localgalaxy.paths import KEEPER, ROOT
 from localgalaxy.workflow_inputs import build_inputs
 
@@ -201,3 +201,13 @@ def test_wrong_workflow_parameters(parameters: dict[str, str], message: str) -> 
 def test_no_parameter_is_asked_that_the_workflow_lacks() -> None:
     definition = json.loads(demo.DEFAULT_WORKFLOW.read_text("utf-8"))
     build_inputs(definition, "abc", {"Epochs": "1", "Base filters": "4", "Batch size": "2"})
+
+
+def test_progress_without_a_terminal_prints_what_changed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = Progress()
+    progress.show(["one: 1", "two: 1"])
+    progress.show(["one: 2", "two: 1"])
+    Progress(only_live=True).show(["nothing"])
+    assert capsys.readouterr().out.splitlines() == ["one: 1", "two: 1", "one: 2"]
