@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gpulab.unet.losses import LOSSES, make_loss
-from gpulab.unet.network import Architecture, build_unet
+from gpulab.unet.network import Architecture, build_unet, build_unet_with
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +42,16 @@ def test_fixed_scaling_is_the_same_as_scaled_input() -> None:
     np.testing.assert_allclose(
         fixed.predict_on_batch(image), plain.predict_on_batch((image - 80) / 50), atol=1e-5
     )
+
+
+def test_a_number_format_is_that_of_the_model_alone() -> None:
+    import keras
+
+    before = keras.config.dtype_policy().name
+    model = build_unet_with("mixed_bfloat16", Architecture(base_filters=2, depth=1))
+    assert keras.config.dtype_policy().name == before
+    assert model.layers[-2].compute_dtype == "bfloat16"
+    assert model.output.dtype == "float32"
 
 
 def test_more_than_two_classes_sum_to_one() -> None:
@@ -105,7 +115,7 @@ import numpy as np
 import keras
 from gpulab.testing import one_hot, phantom_slices
 from gpulab.unet.losses import make_loss
-from gpulab.unet.network import Architecture, build_unet
+from gpulab.unet.network import Architecture, build_unet, build_unet_with
 
 architecture = Architecture(base_filters=4, depth=2, dropout=0.0)
 model = build_unet(architecture)

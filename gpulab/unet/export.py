@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gpulab.models.metadata import ModelMetadata, write_metadata
 from gpulab.unet.data import pad_batch
-from gpulab.unet.network import INPUT_NAME, OUTPUT_NAME, Architecture, build_unet
+from gpulab.unet.network import INPUT_NAME, OUTPUT_NAME, Architecture, build_unet_with
 
 OPSET = 18  # the newest that tf2onnx 1.17 writes
 LARGEST_DIFFERENCE = 1e-4
@@ -27,14 +27,7 @@ def float32_copy(model: Any, architecture: Architecture) -> Any:
 
     Weights exported from a mixed-precision model would be 16 bits wide.
     """
-    import keras
-
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        copy = build_unet(architecture)
-    finally:
-        keras.config.set_dtype_policy(policy)
+    copy = build_unet_with("float32", architecture)
     copy.set_weights(model.get_weights())
     return copy
 

@@ -98,6 +98,23 @@ def build_unet(architecture: Architecture) -> keras.Model:
     return keras.Model(image, output, name="unet")
 
 
+def build_unet_with(policy: str, architecture: Architecture) -> keras.Model:
+    """Build the U-Net in a number format, and leave Keras' global setting as it was.
+
+    Args:
+        policy: Keras dtype policy, such as "float32" or "mixed_bfloat16".
+        architecture: Sizes of the network.
+    """
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return build_unet(architecture)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def _convolutions(x: Any, filters: int, architecture: Architecture) -> Any:
     from keras import layers
 

@@ -12,7 +12,7 @@ from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import EpochOrder, Samples, training_batches
 from gpulab.unet.device import choose_precision
 from gpulab.unet.losses import Loss, make_loss
-from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet
+from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet_with
 from gpulab.unet.settings import TrainingSettings, worker_threads
 from gpulab.unet.weights import load_weights
 
@@ -122,9 +122,8 @@ def train(
 
     keras.utils.set_random_seed(settings.seed)
     precision = choose_precision(settings.precision)
-    keras.config.set_dtype_policy(precision)
     architecture = architecture_for(settings, training)
-    model = build_unet(architecture)
+    model = build_unet_with(precision, architecture)
     if weights is not None:
         load_weights(model, weights)
     else:
