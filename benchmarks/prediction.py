@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmarks.common import print_machine, print_table
 from gpulab.models.metadata import ModelMetadata
+from gpulab.models.runtime import thread_count
 from gpulab.testing import phantom_slices
 from gpulab.unet.export import export_onnx
 from gpulab.unet.network import Architecture, build_unet
-from gpulab.unet.settings import worker_threads
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def _row(base: int, arguments: argparse.Namespace) -> tuple[object, ...]:
         path = Path(folder) / "model.onnx"
         difference = export_onnx(model, architecture, ModelMetadata(), images, path)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = worker_threads()
+        options.intra_op_num_threads = thread_count()
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def with_keras() -> None:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.common import print_machine, print_table
+from gpulab.models.runtime import thread_count
 from gpulab.testing import one_hot, phantom_slices
 from gpulab.testing.datasets import write_arrays
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import EpochOrder, open_samples, training_batches
 from gpulab.unet.losses import make_loss
 from gpulab.unet.network import Architecture, build_unet
-from gpulab.unet.settings import worker_threads
 
 
 def main() -> None:
@@ -99,7 +99,7 @@ def _ours(
         with open_samples(path, path.parent, **names) as samples:
             order = EpochOrder(len(samples), arguments.batch_size, seed=0)
             batches = training_batches(
-                samples, order, STRENGTHS[strength], architecture.spatial_multiple, worker_threads()
+                samples, order, STRENGTHS[strength], architecture.spatial_multiple, thread_count()
             )
             model.fit(batches, shuffle=False, verbose=0)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from gpulab.jobs import OutputFolder
 from gpulab.models.metadata import ModelMetadata
+from gpulab.models.runtime import thread_count
 from gpulab.report.facts import RunClock, versions
 from gpulab.report.markdown import Report
 from gpulab.unet.data import Samples, open_samples
@@ -21,7 +22,6 @@ from gpulab.unet.settings import (
     TrainingSettings,
     inputs_from_params,
     settings_from_params,
-    worker_threads,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run_training(
         weights = read_weights(inputs.weights, architecture_for(settings, training))
     from gpulab.unet.device import describe_device, limit_threads
 
-    threads = worker_threads()
+    threads = thread_count()
     limit_threads(threads)
     device = f"{describe_device()}, {threads} thread{'s' if threads > 1 else ''}"
     print(f"Device: {device}")
@@ -101,9 +101,10 @@ def run_training(
     facts = clock.facts(device=device, packages=PACKAGES, seed=settings.seed)
     report = _report(settings, trained, (training, validation), difference, facts)
     report.write(outputs.file("report.md"))
+    best = trained.best
     print(
         f"Exported epoch {trained.best_epoch} of {len(trained.records)}: validation Dice "
-        f"{trained.threshold_dice:.4f} at its best threshold {trained.threshold:.2f}; largest "
+        f"{best.val_best_dice:.4f} at its best threshold {best.val_best_threshold:.2f}; largest "
         f"difference between ONNX Runtime and Keras {difference:.1e}"
     )
 
@@ -120,7 +121,7 @@ def _export(
 
     metadata = ModelMetadata(
         class_names=metadata_classes(trained.architecture.classes),
-        threshold=trained.threshold,
+        threshold=trained.best.val_best_threshold,
         spatial_multiple=trained.architecture.spatial_multiple,
         training_data_sha256=_sha256(inputs.training),
         seed=settings.seed,
@@ -158,7 +159,7 @@ def _report(
     difference: float,
     facts: dict[str, str],
 ) -> Report:
-    best = trained.records[trained.best_epoch - 1]
+    best = trained.best
     report = Report("U-Net training")
     if trained.cut_short:
         report.warning(
@@ -168,7 +169,7 @@ def _report(
     report.text(
         f"The exported model is that of **epoch {trained.best_epoch}** of {len(trained.records)}, "
         "which had the largest Dice of the foreground on the validation data, at its best "
-        f"threshold. That threshold, **{trained.threshold:.2f}**, is stored in the model. "
+        f"threshold. That threshold, **{best.val_best_threshold:.2f}**, is stored in the model. "
         "Background pixels never count as a success, and scores on validation data "
         "that chose the epoch and the threshold are a little too good: judge the model on test "
         "data with *unet_predict*."
@@ -176,7 +177,7 @@ def _report(
     report.items(
         {
             "Validation Dice (0.50)": f"{best.val_dice:.4f}",
-            f"Validation Dice ({trained.threshold:.2f})": f"{trained.threshold_dice:.4f}",
+            f"Validation Dice ({best.val_best_threshold:.2f})": f"{best.val_best_dice:.4f}",
             "Parameters": f"{trained.model.count_params():,}",
             "ONNX Runtime against Keras, largest difference": f"{difference:.1e}",
         }

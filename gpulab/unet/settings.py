@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,12 +132,6 @@ def inputs_from_params(params: Mapping[str, Any]) -> TrainingInputs:
         weights=Path(weights) if weights else None,
         **names,
     )
-
-
-def worker_threads() -> int:
-    """Return how many threads the job may use: Galaxy's `GALAXY_SLOTS`, else all processors."""
-    slots = os.environ.get("GALAXY_SLOTS", "")
-    return int(slots) if slots.isdigit() and int(slots) else len(os.sched_getaffinity(0))
 
 
 def _one_of(what: str, value: str, choices: tuple[str, ...]) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from gpulab.errors import InputError
+from gpulab.models.runtime import thread_count
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import EpochOrder, Samples, training_batches
 from gpulab.unet.device import choose_precision
 from gpulab.unet.losses import Loss, make_loss
 from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet_with
-from gpulab.unet.settings import TrainingSettings, worker_threads
+from gpulab.unet.settings import TrainingSettings
 from gpulab.unet.weights import load_weights
 
 WARM_UP_SHARE = 0.05
@@ -33,8 +34,6 @@ class TrainedModel:
         architecture: What the model was built from.
         best_epoch: Epoch whose weights the model has, from 1.
         records: One `EpochRecord` an epoch.
-        threshold: Threshold with the largest validation Dice.
-        threshold_dice: That Dice.
         cut_short: True when the run was told to stop before its last epoch.
         precision: Keras dtype policy.
         foreground_weight: Weight of a foreground pixel in the cross-entropy.
@@ -44,11 +43,14 @@ class TrainedModel:
     architecture: Architecture
     best_epoch: int
     records: list[Any]
-    threshold: float
-    threshold_dice: float
     cut_short: bool
     precision: str
     foreground_weight: float
+
+    @property
+    def best(self) -> Any:
+        """The record of the epoch whose weights the model has, with its threshold and scores."""
+        return self.records[self.best_epoch - 1]
 
 
 def architecture_for(settings: TrainingSettings, training: Samples) -> Architecture:
@@ -143,7 +145,7 @@ def train(
     )
     model.fit(
         training_batches(
-            training, order, STRENGTHS[settings.augmentation], multiple, worker_threads()
+            training, order, STRENGTHS[settings.augmentation], multiple, thread_count()
         ),
         epochs=settings.epochs,
         shuffle=False,
@@ -163,15 +165,11 @@ def train(
             "learning rate, or float32 precision"
         )
     model.set_weights(best.weights)
-    _, histogram = progress.evaluate(model, validation, loss, settings.batch_size, multiple)
-    threshold = histogram.best_threshold()
     return TrainedModel(
         model=model,
         architecture=architecture,
         best_epoch=best.epoch,
         records=watch.records,
-        threshold=threshold,
-        threshold_dice=histogram.mean_dice(threshold),
         cut_short=stop.stopped,
         precision=precision,
         foreground_weight=foreground_weight,
