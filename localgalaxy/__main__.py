@@ -27,7 +27,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def run_setup(arguments: argparse.Namespace) -> int:
     """Make the virtual environments."""
     environments.ensure_galaxy()
-    environments.ensure_unet(with_tests=arguments.tests)
+    environments.ensure_tools(with_tests=arguments.tests)
     return 0
 
 
@@ -35,7 +35,7 @@ def run_galaxy(arguments: argparse.Namespace) -> int:
     """Keep a Galaxy running until Ctrl-C."""
     del arguments
     environments.ensure_galaxy()
-    environments.ensure_unet()
+    environments.ensure_tools()
     with server.running_galaxy() as galaxy:
         say(f"Galaxy runs at {galaxy.url}")
         say(f"Address, e-mail, password and API key: {shown(LOGIN)}")
@@ -51,7 +51,7 @@ def run_galaxy(arguments: argparse.Namespace) -> int:
 def run_test(arguments: argparse.Namespace) -> int:
     """Lint and test what is named, or every tool and workflow."""
     environments.ensure_galaxy()
-    environments.ensure_unet()
+    environments.ensure_tools()
     tools, workflows = _selected(arguments.targets)
     outcomes: list[Outcome] = []
     everything = not arguments.targets

@@ -43,7 +43,7 @@ def run_demo(data: str, workflow: Path, results: Path, parameters: Mapping[str, 
     # Before anything slow: a wrong parameter would otherwise be noticed minutes later.
     build_inputs(json.loads(workflow.read_text(encoding="utf-8")), "", parameters)
     environments.ensure_galaxy()
-    environments.ensure_unet()
+    environments.ensure_tools()
     path = find_data(data)
     say(f"Workflow {workflow.stem} on {shown(path)}")
     with server.running_galaxy() as galaxy:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from localgalaxy.console import LocalGalaxyError, step
-from localgalaxy.paths import GALAXY_VENV, LOCKS, UNET_VENV, VENVS, shown
+from localgalaxy.paths import GALAXY_VENV, LOCKS, NOTEBOOK_VENV, UNET_VENV, VENVS, shown
 
 UV_VERSION = "0.13.9"
 UV_VENV = VENVS / "uv"
@@ -20,7 +20,8 @@ STAMP = ".locks.json"
 
 GALAXY_LOCKS = ("galaxy.txt",)
 UNET_LOCKS = ("unet-cpu.txt",)
-TEST_LOCKS = ("unet-cpu.txt", "test.txt")
+NOTEBOOK_LOCKS = ("notebook-cpu.txt",)
+TEST_LOCKS = ("unet-cpu.txt", "notebook-cpu.txt", "test.txt")
 
 # The test programs must not change the versions with which the tools run.
 LOCK_SOURCES = {
@@ -31,7 +32,16 @@ LOCK_SOURCES = {
         *("--extra", "predict"),
         *("--extra", "train"),
     ],
-    "test.txt": ["pyproject.toml", "--all-extras", "-c", "locks/unet-cpu.txt"],
+    # The libraries of the segmentation tools in the same versions, and what runs a notebook.
+    "notebook-cpu.txt": [
+        "pyproject.toml",
+        *("--extra", "build"),
+        *("--extra", "predict"),
+        *("--extra", "train"),
+        *("--extra", "notebook"),
+        *("-c", "locks/unet-cpu.txt"),
+    ],
+    "test.txt": ["pyproject.toml", "--all-extras", "-c", "locks/notebook-cpu.txt"],
 }
 
 
@@ -59,12 +69,18 @@ def ensure_galaxy() -> None:
     _ensure(GALAXY_VENV, GALAXY_LOCKS, "Galaxy and planemo")
 
 
-def ensure_unet(*, with_tests: bool = False) -> None:
-    """Make the environment in which the tools' jobs run, with the developers' programs if asked."""
+def ensure_tools(*, with_tests: bool = False) -> None:
+    """Make the environments in which the tools' jobs run.
+
+    Args:
+        with_tests: Whether the developers' programs, and all that the tests import, are wanted in
+            the environment of the segmentation tools.
+    """
     if with_tests:
         _ensure(UNET_VENV, TEST_LOCKS, "the tools' libraries and the test programs")
     else:
-        _ensure(UNET_VENV, UNET_LOCKS, "the tools' libraries")
+        _ensure(UNET_VENV, UNET_LOCKS, "the segmentation tools' libraries")
+    _ensure(NOTEBOOK_VENV, NOTEBOOK_LOCKS, "the notebook tool's libraries")
 
 
 def _ensure(venv: Path, locks: Sequence[str], what: str) -> None:

@@ -13,6 +13,7 @@ TEST_DATA = ROOT / "test-data"
 VENVS = ROOT / ".venvs"
 GALAXY_VENV = VENVS / "galaxy"
 UNET_VENV = VENVS / "unet"
+NOTEBOOK_VENV = VENVS / "notebook"
 
 BUILD = ROOT / "build"
 

@@ -10,12 +10,23 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from localgalaxy.paths import CONFIG, GALAXY_VENV, SECRETS, STATE, TEST_DATA, UNET_VENV, tool_files
+from localgalaxy.paths import (
+    CONFIG,
+    GALAXY_VENV,
+    NOTEBOOK_VENV,
+    SECRETS,
+    STATE,
+    TEST_DATA,
+    UNET_VENV,
+    tool_files,
+)
 
 ADMIN_EMAIL = "admin@localgalaxy.example"
 USER_EMAIL = "lab@localgalaxy.example"
 USER_NAME = "lab"
 JOB_WORKERS = 2
+# Tools whose jobs run elsewhere than in the environment of the segmentation tools.
+TOOL_VENVS = {"run_jupyter_job": NOTEBOOK_VENV}
 QUEUE = "galaxy.external"  # of the worker that uploads and reads metadata
 
 # Galaxy's own tools that the tests and the workflows use; the paths are below its `tool_path`.
@@ -69,11 +80,8 @@ fi
 
 
 def write_job_conf() -> None:
-    """Send our tools' jobs into their own environment, and Galaxy's upload into Galaxy's."""
-    cores = os.cpu_count() or 1
-    script = CONFIG / "job_environment.sh"
-    activate = shlex.quote(str(UNET_VENV / "bin" / "activate"))
-    script.write_text(JOB_ENVIRONMENT.format(activate=activate), encoding="utf-8")
+    """Send our tools' jobs into their own environments, and Galaxy's upload into Galaxy's."""
+    others = {venv.name: venv for venv in TOOL_VENVS.values()}
     config: dict[str, Any] = {
         "runners": {
             "local": {"load": "galaxy.jobs.runners.local:LocalJobRunner", "workers": JOB_WORKERS}
@@ -82,21 +90,30 @@ def write_job_conf() -> None:
             "default": "tools",
             "environments": {
                 "galaxy": {"runner": "local"},
-                "tools": {
-                    "runner": "local",
-                    "local_slots": max(1, cores // JOB_WORKERS),
-                    "env": [{"file": str(script)}],
-                    # What a job prints is seen while it runs.
-                    "live_tool_output_reporting": True,
-                },
+                "tools": _job_environment("tools", UNET_VENV),
+                **{name: _job_environment(name, venv) for name, venv in others.items()},
             },
         },
         "tools": [
             {"class": "local", "environment": "galaxy"},
             {"class": "requires_galaxy", "environment": "galaxy"},
+            *({"id": tool, "environment": venv.name} for tool, venv in TOOL_VENVS.items()),
         ],
     }
     _write_json(CONFIG / "job_conf.yml", config)
+
+
+def _job_environment(name: str, venv: Path) -> dict[str, Any]:
+    script = CONFIG / f"job_environment_{name}.sh"
+    activate = shlex.quote(str(venv / "bin" / "activate"))
+    script.write_text(JOB_ENVIRONMENT.format(activate=activate), encoding="utf-8")
+    return {
+        "runner": "local",
+        "local_slots": max(1, (os.cpu_count() or 1) // JOB_WORKERS),
+        "env": [{"file": str(script)}],
+        # What a job prints is seen while it runs.
+        "live_tool_output_reporting": True,
+    }
 
 
 def write_galaxy_config(url: str, secret: dict[str, str]) -> Path:

@@ -1,0 +1,1 @@
+"""Running somebody's notebook as a job: preparing, isolating, watching, capturing, reporting."""
