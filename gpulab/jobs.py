@@ -64,7 +64,8 @@ class OutputFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-ToolFunction = Callable[[dict[str, Any], OutputFolder], None]
+# What it returns is the exit code of a job that failed and still has outputs; None is success.
+ToolFunction = Callable[[dict[str, Any], OutputFolder], int | None]
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -85,8 +86,8 @@ def read_params(path: Path) -> dict[str, Any]:
 def run_tool(function: ToolFunction, argv: Sequence[str] | None = None) -> None:
     """Run a tool's function with the parameters given by `--params` and exit.
 
-    Exit codes: 0 success; 2 unusable input, told in one line; 137 out of memory (Galaxy's
-    `fatal_oom`); 1 with a traceback for a defect of ours.
+    Exit codes: 0 success, or what the function returned; 2 unusable input, told in one line; 137
+    out of memory (Galaxy's `fatal_oom`); 1 with a traceback for a defect of ours.
     """
     parser = argparse.ArgumentParser(description=(function.__doc__ or "").partition("\n")[0])
     parser.add_argument("--params", type=Path, required=True, help="JSON file of parameters")
@@ -104,7 +105,7 @@ def _run(function: ToolFunction, params: Path, outputs: Path) -> int:
     try:
         values = read_params(params)
         with OutputFolder(outputs) as folder:
-            function(values, folder)
+            return function(values, folder) or 0
     except InputError as error:
         print(error, file=sys.stderr)
         return InputError.exit_code
@@ -114,4 +115,3 @@ def _run(function: ToolFunction, params: Path, outputs: Path) -> int:
             file=sys.stderr,
         )
         return OUT_OF_MEMORY_EXIT_CODE
-    return 0

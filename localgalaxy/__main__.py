@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from localgalaxy import demo, environments, lint, server, tooltests
+from localgalaxy import clienttests, demo, environments, lint, server, tooltests
 from localgalaxy.console import LocalGalaxyError, say
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import BUILD, LOG, LOGIN, shown, tool_files, workflow_files
@@ -66,6 +66,9 @@ def run_test(arguments: argparse.Namespace) -> int:
                 # Two developers who test two tools at the same time must not share a report.
                 label = kind if everything else "+".join(path.stem for path in files)
                 outcomes += tooltests.run_tests(galaxy, files, label)
+        if everything:
+            environments.ensure_tools(with_tests=True)
+            outcomes += clienttests.run_client_tests(galaxy)
     return conclude(outcomes)
 
 

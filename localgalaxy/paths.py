@@ -9,6 +9,7 @@ LOCKS = ROOT / "locks"
 TOOLS = ROOT / "tools"
 WORKFLOWS = ROOT / "workflows"
 TEST_DATA = ROOT / "test-data"
+GALAXY_TESTS = ROOT / "tests" / "galaxy"
 
 VENVS = ROOT / ".venvs"
 GALAXY_VENV = VENVS / "galaxy"

@@ -21,7 +21,9 @@ LARGEST = 1_000_000  # bytes of a tracked file
 EDAM = {
     "operation_2409": "Data handling",
     "operation_3359": "Splitting",
+    "operation_2945": "Analysis",
     "operation_3443": "Image analysis",
+    "topic_3316": "Computer science",
     "topic_3382": "Imaging",
     "topic_3384": "Medical imaging",
     "topic_3474": "Machine learning",

@@ -52,6 +52,18 @@ class Report:
         lines += ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in rows]
         self._parts.append("\n".join(lines))
 
+    def code(self, text: str, *, most_lines: int = 60) -> None:
+        """Add text as it is, in a block of its own; of a long one the last lines.
+
+        Galaxy looks for its directives in code as well, so what begins one is written differently.
+        """
+        lines = text.replace("`" * 3, "'" * 3).replace("${", "$ {").splitlines()
+        left_out = (
+            [f"[{len(lines) - most_lines} lines left out]"] if len(lines) > most_lines else []
+        )
+        shown = [*left_out, *lines[-most_lines:]]
+        self._parts.append("\n".join(["```text", *shown, "```"]))
+
     def image(self, output: str) -> None:
         """Show the tool's output named `output` (its name in the XML) as a picture."""
         self._directive(f'history_dataset_as_image(output="{output}")')
