@@ -17,7 +17,7 @@ from gpulab.errors import InputError
 if TYPE_CHECKING:
     from gpulab.client.galaxy import Galaxy
 
-BLOCK = 1 << 20  # bytes
+BLOCK = 1 << 16  # bytes; what a broken connection leaves unfinished is fetched again
 LARGE = 20 << 20  # bytes from which on a bar is shown
 MAX_NAME_BYTES = 150
 MAX_DEPTH = 5  # collections within collections

@@ -16,7 +16,7 @@ T = TypeVar("T")
 TRANSIENT = frozenset({408, 425, 429, 502, 503, 504})
 PATIENCE = 180.0  # seconds for which a failing network is borne
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0  # seconds between two attempts
-LOOKS = 4  # how often to look for what a request may have made
+LOOK_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds after each look for what a request may have made
 
 
 class NoAnswerError(Exception):
@@ -118,24 +118,24 @@ def once(
                 return found
             if time.monotonic() > deadline:
                 raise gave_up(error, doing, patience) from error
-            time.sleep(min(2.0, max(0.0, deadline - time.monotonic())))
+            time.sleep(FIRST_PAUSE)
 
 
 def _look(find: Callable[[], T | None], doing: str) -> T | None:
     """Look a few times: the server may still be at work on a request whose answer got lost."""
-    for pause in range(LOOKS):
+    for pause in LOOK_PAUSES:
         found = again(find, f"looking whether {doing} succeeded")
         if found is not None:
             return found
-        time.sleep(2.0**pause / 2)
+        time.sleep(pause)
     return None
 
 
 def _attempts(**options: Any) -> Any:
-    from tenacity import Retrying, wait_exponential_jitter
+    from tenacity import Retrying, wait_random_exponential
 
     return Retrying(
-        wait=wait_exponential_jitter(initial=FIRST_PAUSE, max=LONGEST_PAUSE),
+        wait=wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
         reraise=True,
         **options,
     )
