@@ -144,7 +144,7 @@ class Watch:
             if self._check_memory(memory):
                 return
 
-    def _look_at_memory(self, members: Sequence[psutil.Process], *, exact: bool) -> int:
+    def _look_at_memory(self, members: Sequence[int], *, exact: bool) -> int:
         limit = self._limits.memory_bytes
         use = quick_use(members)
         unmapped = unmapped_use(members)
@@ -173,9 +173,9 @@ class Watch:
             return True
         return False
 
-    def _note(self, sample: Sample, members: Sequence[psutil.Process], *, keep: bool) -> None:
+    def _note(self, sample: Sample, members: Sequence[int], *, keep: bool) -> None:
         if keep:
-            gpu_memory, gpu_percent = self._gpus.look({process.pid for process in members})
+            gpu_memory, gpu_percent = self._gpus.look(members)
             sample = replace(sample, gpu_memory_bytes=gpu_memory, gpu_percent=gpu_percent)
         with self._lock:
             self._peak = _larger(self._peak, sample)

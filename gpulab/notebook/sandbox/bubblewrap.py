@@ -141,7 +141,8 @@ def bubblewrap_command(
     command += ["--proc", "/proc", "--dev", "/dev"]
     command += _shared_memory(found, folders.scratch)
     # On disk: files in memory would count for nobody.
-    command += ["--bind", str(temporary), "/tmp", "--symlink", "/tmp", "/var/tmp"]  # noqa: S108
+    for place in ("/tmp", "/var/tmp"):  # noqa: S108
+        command += ["--bind", str(temporary), place]
     command += ["--dir", "/run", "--dir", "/root"]
     command += system_arguments() + gpu_arguments() + python_arguments(found.readable)
     command += _accounts(folders.scratch)

@@ -56,6 +56,7 @@ def kernel_command(
         command, variables = [*wrap, *argv], {}
     settings = {
         "environment": variables,
+        "folder": str(folders.work),
         "log": str(folders.scratch / LOG_NAME),
         "parent": os.getpid(),
         "file_bytes": largest_file,

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpulab.notebook.sandbox.processes import all_processes
+
 # Made by the container's engine at the top of the file system, where no user can write.
 MARKERS = (
     "/run/.containerenv",
@@ -78,14 +80,7 @@ def _alone() -> bool:
     Galaxy itself may run in a container, and its jobs beside it: that container isolates nothing
     of Galaxy from a notebook.
     """
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text(encoding="utf-8", errors="replace")
-                parents[int(entry.name)] = int(fields.rpartition(")")[2].split()[1])
-            except (OSError, IndexError, ValueError):
-                continue
+    parents = {one.pid: one.parent for one in all_processes()}
     above = set(_way_up(os.getpid(), parents))
     job = {os.getpid(), os.getppid()}
     return all(

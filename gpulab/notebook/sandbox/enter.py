@@ -4,8 +4,8 @@ It is run by its path with `python -I -S`, before any code of a notebook is ther
 nothing but the standard library.
 
 Usage: enter.py JSON COMMAND [ARGUMENT ...]. The JSON object has the keys `environment` (all
-variables of the command), `log` (file of its output), `parent` (process that it may not survive),
-`file_bytes` (largest file, or null) and `lock_privileges`.
+variables of the command), `folder` (where it runs), `log` (file of its output), `parent` (process
+that it may not survive), `file_bytes` (largest file, or null) and `lock_privileges`.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def main(arguments: list[str]) -> None:
     if settings["lock_privileges"]:
         ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _redirect(settings["log"])
+    os.chdir(settings["folder"])
     os.execve(command[0], command, settings["environment"])  # noqa: S606 - a list, no shell
 
 

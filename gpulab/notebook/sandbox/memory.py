@@ -14,8 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 _KIB = 1024
 _FIELD = re.compile(rb"^(RssAnon|RssShmem|Pss_Anon|Pss_Shmem):\s+(\d+) kB$", re.MULTILINE)
 
@@ -28,21 +26,21 @@ class Use:
     shared: int
 
 
-def quick_use(processes: Sequence[psutil.Process]) -> Use:
+def quick_use(processes: Sequence[int]) -> Use:
     """Return an upper bound: what several processes share is counted for each."""
     return _sum(processes, "status", ("RssAnon", "RssShmem"))
 
 
-def exact_use(processes: Sequence[psutil.Process]) -> Use:
+def exact_use(processes: Sequence[int]) -> Use:
     """Return the memory with what is shared counted once; slower, the larger the processes are."""
     return _sum(processes, "smaps_rollup", ("Pss_Anon", "Pss_Shmem"))
 
 
-def _sum(processes: Sequence[psutil.Process], file: str, names: tuple[str, str]) -> Use:
+def _sum(processes: Sequence[int], file: str, names: tuple[str, str]) -> Use:
     anonymous = shared = 0
     for process in processes:
         try:
-            text = Path(f"/proc/{process.pid}/{file}").read_bytes()
+            text = Path(f"/proc/{process}/{file}").read_bytes()
         except OSError:  # it has ended
             continue
         fields = {name.decode(): int(size) * _KIB for name, size in _FIELD.findall(text)}
@@ -51,7 +49,7 @@ def _sum(processes: Sequence[psutil.Process], file: str, names: tuple[str, str])
     return Use(anonymous, shared)
 
 
-def unmapped_use(processes: Sequence[psutil.Process]) -> int:
+def unmapped_use(processes: Sequence[int]) -> int:
     """Return the bytes of files in memory that no process need have mapped.
 
     That is /dev/shm of a sandbox, and files without a name (memfd).
@@ -59,23 +57,23 @@ def unmapped_use(processes: Sequence[psutil.Process]) -> int:
     return _shared_memory(processes) + _nameless(processes)
 
 
-def _shared_memory(processes: Sequence[psutil.Process]) -> int:
+def _shared_memory(processes: Sequence[int]) -> int:
     with suppress(OSError):
         ours = Path("/dev/shm").stat().st_dev  # noqa: S108
         for process in reversed(processes):
             with suppress(OSError):
-                place = f"/proc/{process.pid}/root/dev/shm"
+                place = f"/proc/{process}/root/dev/shm"
                 if Path(place).stat().st_dev != ours:
                     state = os.statvfs(place)
                     return (state.f_blocks - state.f_bfree) * state.f_frsize
     return 0
 
 
-def _nameless(processes: Sequence[psutil.Process]) -> int:
+def _nameless(processes: Sequence[int]) -> int:
     sizes: dict[tuple[int, int], int] = {}
     for process in processes:
         with suppress(OSError):
-            for entry in os.scandir(f"/proc/{process.pid}/fd"):
+            for entry in os.scandir(f"/proc/{process}/fd"):
                 with suppress(OSError):
                     if not str(Path(entry.path).readlink()).startswith("/memfd:"):
                         continue

@@ -9,8 +9,7 @@ import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-
-import psutil
+from typing import NamedTuple
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
@@ -32,6 +31,40 @@ def is_reaper() -> bool:
     return value.value == 1
 
 
+class Process(NamedTuple):
+    """One line of the system's table of processes.
+
+    Attributes:
+        pid: Its number.
+        parent: The number of its parent.
+        zombie: Whether it has ended, and its parent has not taken notice.
+        began: Clock ticks since the machine's start.
+    """
+
+    pid: int
+    parent: int
+    zombie: bool
+    began: int
+
+
+def all_processes() -> list[Process]:
+    """Return every process that this one sees.
+
+    A library's object for each process would cost seconds where thousands must be found.
+    """
+    found: list[Process] = []
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdigit():
+                with suppress(OSError, IndexError, ValueError):
+                    text = Path(entry.path, "stat").read_bytes()
+                    # A program's name, in brackets, may hold anything: begin behind the last one.
+                    fields = text.rpartition(b")")[2].split()
+                    zombie = fields[0] in (b"Z", b"X")
+                    found.append(Process(int(entry.name), int(fields[1]), zombie, int(fields[19])))
+    return found
+
+
 class Family:
     """All processes of a kernel: it, those below it, and those that left it.
 
@@ -40,31 +73,20 @@ class Family:
 
     Args:
         pid: The kernel's process id.
-        spare: Children of this process that have nothing to do with the kernel.
+        spare: Children of this process that have nothing to do with the kernel. Those that began
+            before the kernel are spared anyway.
     """
 
     def __init__(self, pid: int, spare: Collection[int] = ()) -> None:
         self.pid = pid
         self._adopts = is_reaper()
-        self._spare = {os.getpid(), *spare}
-        try:
-            self._began = psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
-            self._began = 0.0
+        self._spare = {*spare, pid}
+        # Of a kernel that has ended and was waited for, the time of its start is not known.
+        self._began = next((one.began for one in all_processes() if one.pid == pid), 0)
 
-    def members(self) -> list[psutil.Process]:
-        """Return the living members, the kernel first."""
-        found: list[psutil.Process] = []
-        with suppress(psutil.NoSuchProcess):
-            kernel = psutil.Process(self.pid)
-            found = [kernel, *kernel.children(recursive=True)]
-        if self._adopts:
-            for child in psutil.Process().children():
-                if child.pid != self.pid and self._is_adopted(child):
-                    found.append(child)
-                    with suppress(psutil.NoSuchProcess):
-                        found += child.children(recursive=True)
-        return [process for process in found if _lives(process)]
+    def members(self) -> list[int]:
+        """Return the numbers of the living members, the kernel first."""
+        return [one.pid for one in self._all() if not one.zombie]
 
     def end(self) -> None:
         """Kill every member; returns when none is left.
@@ -77,24 +99,38 @@ class Family:
             kill_all(members)
             self._reap()
             if time.monotonic() > deadline:
-                names = ", ".join(str(process.pid) for process in members)
-                raise TimeoutError(f"processes of the kernel could not be ended: {names}")
+                some = ", ".join(str(pid) for pid in members[:10])
+                raise TimeoutError(f"processes of the kernel could not be ended: {some}")
             time.sleep(0.01)
         self._reap()
 
-    def _is_adopted(self, child: psutil.Process) -> bool:
-        with suppress(psutil.NoSuchProcess):
-            return child.pid not in self._spare and child.create_time() >= self._began
-        return False
+    def _all(self) -> list[Process]:
+        children: dict[int, list[Process]] = {}
+        roots: list[Process] = []
+        me = os.getpid()
+        for one in all_processes():
+            children.setdefault(one.parent, []).append(one)
+            if one.pid == self.pid or (self._adopts and one.parent == me and self._is_new(one)):
+                roots.append(one)
+        roots.sort(key=lambda one: one.pid != self.pid)
+        found: dict[int, Process] = {}
+        while roots:
+            one = roots.pop(0)
+            if one.pid not in found:
+                found[one.pid] = one
+                roots += children.get(one.pid, [])
+        return list(found.values())
+
+    def _is_new(self, child: Process) -> bool:
+        return child.pid not in self._spare and child.began >= self._began
 
     def _reap(self) -> None:
         """Take notice of the ends of adopted processes; the kernel's own is its starter's."""
-        if not self._adopts:
-            return
-        for child in psutil.Process().children():
-            if child.pid != self.pid and self._is_adopted(child) and not _lives(child):
+        me = os.getpid()
+        for one in self._all():
+            if one.zombie and one.parent == me and one.pid != self.pid:
                 with suppress(ChildProcessError):
-                    os.waitpid(child.pid, os.WNOHANG)
+                    os.waitpid(one.pid, os.WNOHANG)
 
 
 def end_all(pid: int, spare: Collection[int] = ()) -> None:
@@ -111,39 +147,31 @@ def end_all(pid: int, spare: Collection[int] = ()) -> None:
     Family(pid, spare).end()
 
 
-def kill_all(processes: Iterable[psutil.Process]) -> None:
+def kill_all(processes: Iterable[int]) -> None:
     """Kill processes so that none of them can start another one meanwhile.
 
     The first process of a namespace takes all others of it along, at once. Else each is stopped
     before any is killed: who is stopped cannot fork.
     """
     members = list(processes)
-    first = [process for process in members if _is_first(process)]
-    for number, targets in (
-        (signal.SIGKILL, first),
-        (signal.SIGSTOP, [process for process in members if process not in first]),
-        (signal.SIGKILL, members),
-    ):
-        for process in targets:
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                process.send_signal(number)
+    first = [pid for pid in members[:3] if _is_first(pid)]
+    if not first:
+        _send(signal.SIGSTOP, members)
+    _send(signal.SIGKILL, [*first, *members])
 
 
-def _is_first(process: psutil.Process) -> bool:
+def _send(number: signal.Signals, processes: Iterable[int]) -> None:
+    for pid in processes:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _is_first(pid: int) -> bool:
     """Tell whether a process has the number 1 in a namespace below ours."""
-    try:
-        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    for line in status.splitlines():
-        if line.startswith("NSpid:"):
-            numbers = line.split()[1:]
-            return len(numbers) > 1 and numbers[-1] == "1"
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        for line in status.splitlines():
+            if line.startswith("NSpid:"):
+                numbers = line.split()[1:]
+                return len(numbers) > 1 and numbers[-1] == "1"
     return False
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
