@@ -218,7 +218,7 @@ def test_nothing_is_left_running(tmp_path: Path) -> None:
     trial = Trial(tmp_path, code)
     assert trial.run.ending == "done"
     left = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
-    assert not [process for process in left if "1234" in str(process.cmdline())]
+    assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_outputs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_outputs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "print('all is well')",
     )
     assert trial.run.ending == "done"
-    assert trial.texts[0] == "progress 4999"
+    assert trial.texts[0].rstrip("\r") == "progress 4999"
     assert len(trial.texts[1]) < 12_000
     assert "the rest was left out: more than 10,000 characters" in trial.texts[1]
     assert "the rest was left out: more than 0 MiB in all" in trial.texts[2]

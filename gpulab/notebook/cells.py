@@ -170,6 +170,10 @@ class JobClient(PapermillNotebookClient):  # type: ignore[misc]
             self._cell_text += len(text)
             if self._cell_text > MAX_CELL_TEXT and not self._shrink(cell):
                 return self._leave_out(cell, f"more than {MAX_CELL_TEXT:,} characters")
+            if self._continues(msg, cell):
+                cell.outputs[-1]["text"] += text
+                self.nb_man.autosave_cell()
+                return None
         elif kind in ("display_data", "execute_result", "update_display_data"):
             size = sum(len(str(value)) for value in msg["content"].get("data", {}).values())
             if self._bytes + size > MAX_OUTPUT_BYTES:
@@ -177,6 +181,14 @@ class JobClient(PapermillNotebookClient):  # type: ignore[misc]
             # What replaces an earlier output is counted when it is the larger one at most.
             self._bytes += size if kind != "update_display_data" else 0
         return super().process_message(msg, cell, cell_index)
+
+    def _continues(self, msg: Any, cell: Any) -> bool:
+        """Say whether text goes on where the last output ended: it need not be one of its own."""
+        if self.clear_before_next_output or not cell.outputs:
+            return False
+        if self.output_hook_stack.get(msg["parent_header"].get("msg_id")):
+            return False  # an output widget takes it
+        return bool(cell.outputs[-1].get("name") == msg["content"].get("name"))
 
     def _note_last_line(self, text: str) -> None:
         lines = TERMINAL_CODES.sub("", text[-2000:]).replace("\r", "\n").splitlines()
@@ -186,12 +198,10 @@ class JobClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def _shrink(self, cell: Any) -> bool:
         """Drop the lines that a progress bar has written over; say if there is room again."""
-        for output in cell.outputs:
-            if output["output_type"] == "stream":
-                output["text"] = _REWRITTEN.sub("", output["text"])
-        self._cell_text = sum(
-            len(output["text"]) for output in cell.outputs if output["output_type"] == "stream"
-        )
+        streams = [output for output in cell.outputs if output["output_type"] == "stream"]
+        for output in streams:
+            output["text"] = _REWRITTEN.sub("", output["text"])
+        self._cell_text = sum(len(output["text"]) for output in streams)
         return self._cell_text < MAX_CELL_TEXT // 2
 
     def _leave_out(self, cell: Any, reason: str) -> None:

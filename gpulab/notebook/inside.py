@@ -19,6 +19,8 @@ def start(shell: Any) -> None:
 
     IPython's own `exit` ends the kernel, and with it all variables.
     """
+    # A message that finds the queue full is dropped: also the one that says that a cell has ended.
+    shell.kernel.iopub_thread.socket.sndhwm = 0
     names = json.loads(Path(INPUTS_FILE).read_text(encoding="utf-8"))
     shell.user_ns[INPUTS_NAME] = names
 
