@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +19,8 @@ NOTEBOOK_VENV = VENVS / "notebook"
 
 BUILD = ROOT / "build"
 
-STATE = ROOT / ".galaxy"
+# A test that needs a Galaxy of its own names another folder.
+STATE = ROOT / os.environ.get("LOCALGALAXY_STATE", ".galaxy")
 CONFIG = STATE / "config"
 LOG = STATE / "galaxy.log"
 RUNNING = STATE / "running.json"

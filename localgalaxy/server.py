@@ -51,8 +51,11 @@ class Galaxy:
 
 
 @contextmanager
-def running_galaxy() -> Iterator[Galaxy]:
+def running_galaxy(adapt: settings.AdaptJobs | None = None) -> Iterator[Galaxy]:
     """Give a running Galaxy: the one that runs already, or one that ends with this block.
+
+    Args:
+        adapt: Changes where a Galaxy that is started runs its jobs.
 
     Two locks on files keep commands that run at the same time apart: `owner` is held by the command
     that started Galaxy (and by its keeper), `users` is shared by all that joined, so that the owner
@@ -63,7 +66,7 @@ def running_galaxy() -> Iterator[Galaxy]:
     with _lock_file("users.lock") as users, _lock_file("owner.lock") as owner:
         while time.monotonic() < deadline:
             if _try_lock(owner, fcntl.LOCK_EX):
-                with _own(owner) as galaxy:
+                with _own(owner, adapt) as galaxy:
                     yield galaxy
                     _wait_for_others(users)
                 return
@@ -126,11 +129,11 @@ def _read_running() -> Galaxy | None:
 
 
 @contextmanager
-def _own(owner: IO[str]) -> Iterator[Galaxy]:
+def _own(owner: IO[str], adapt: settings.AdaptJobs | None) -> Iterator[Galaxy]:
     RUNNING.unlink(missing_ok=True)
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    config = settings.write_all(url)
+    config = settings.write_all(url, adapt)
     variables = environment(
         GALAXY_VENV,
         {

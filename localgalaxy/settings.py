@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -27,6 +28,7 @@ USER_NAME = "lab"
 JOB_WORKERS = 2
 # Tools whose jobs run elsewhere than in the environment of the segmentation tools.
 TOOL_VENVS = {"run_jupyter_job": NOTEBOOK_VENV}
+AdaptJobs = Callable[[dict[str, Any]], dict[str, Any]]
 QUEUE = "galaxy.external"  # of the worker that uploads and reads metadata
 
 # Galaxy's own tools that the tests and the workflows use; the paths are below its `tool_path`.
@@ -79,8 +81,12 @@ fi
 """
 
 
-def write_job_conf() -> None:
-    """Send our tools' jobs into their own environments, and Galaxy's upload into Galaxy's."""
+def write_job_conf(adapt: AdaptJobs | None = None) -> None:
+    """Send our tools' jobs into their own environments, and Galaxy's upload into Galaxy's.
+
+    Args:
+        adapt: Changes what is about to be written.
+    """
     others = {venv.name: venv for venv in TOOL_VENVS.values()}
     config: dict[str, Any] = {
         "runners": {
@@ -100,7 +106,7 @@ def write_job_conf() -> None:
             *({"id": tool, "environment": venv.name} for tool, venv in TOOL_VENVS.items()),
         ],
     }
-    _write_json(CONFIG / "job_conf.yml", config)
+    _write_json(CONFIG / "job_conf.yml", adapt(config) if adapt else config)
 
 
 def _job_environment(name: str, venv: Path) -> dict[str, Any]:
@@ -191,8 +197,8 @@ def _logging() -> dict[str, Any]:
     }
 
 
-def write_all(url: str) -> Path:
-    """Write every file and return the path of `galaxy.yml`."""
+def write_all(url: str, adapt: AdaptJobs | None = None) -> Path:
+    """Write every file and return the path of `galaxy.yml`; see `write_job_conf` for `adapt`."""
     (CONFIG / "managed").mkdir(parents=True, exist_ok=True)
     # What was queued when Galaxy ended belongs to jobs that are no more.
     for path in (_queue(), STATE / "data" / "results.sqlite"):
@@ -200,7 +206,7 @@ def write_all(url: str) -> Path:
     _queue().parent.mkdir(parents=True, exist_ok=True)
     (CONFIG / "tool_data_table_conf.xml").write_text("<tables/>\n", encoding="utf-8")
     write_tool_conf()
-    write_job_conf()
+    write_job_conf(adapt)
     return write_galaxy_config(url, make_secrets())
 
 
