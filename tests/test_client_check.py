@@ -177,3 +177,35 @@ def test_default_argument_is_not_shared() -> None:
     assert not any(isinstance(default, list | dict) for default in defaults)
     names = list(inspect.signature(run_script_job).parameters)[:6]
     assert names == ["script_path", "data_dict", "server", "key", "new_history_name", "tool_name"]
+
+
+ONLY_THE_CLIENTS_OWN = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {refused}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+from gpulab.client.check import check_script
+import gpulab.client.cli, gpulab.client.galaxy, gpulab.client.upload, gpulab.client.download
+check_script(sys.argv[1], ["epochs"], "key")
+"""
+
+
+def test_nothing_beside_the_client_extra_is_imported(notebook: Path) -> None:
+    import subprocess
+    import sys
+
+    refused = {
+        "papermill", "jupytext", "IPython", "ipykernel", "nbclient", "nbconvert", "tensorflow",
+        "keras", "onnx", "onnxruntime", "pandas", "sklearn", "skl2onnx", "h5py", "matplotlib",
+        "numpy", "psutil", "PIL",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", ONLY_THE_CLIENTS_OWN.format(refused=refused), str(notebook)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

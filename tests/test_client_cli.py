@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.client.cli import main, read_data, read_key
+from gpulab.client.cli import read_data, read_key
 from gpulab.errors import InputError
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -77,17 +77,25 @@ def test_missing_notebook(tmp_path: Path) -> None:
     assert KEY not in done.stderr
 
 
-def test_key_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["status", "0123456789abcdef", "--key", KEY])
+@pytest.mark.parametrize("arguments", [["--key", KEY], [f"--key={KEY}"]])
+def test_key_is_no_option(arguments: list[str]) -> None:
+    done = run("status", "0123456789abcdef", *arguments)
+    assert done.returncode == 2
+    assert "use GALAXY_API_KEY or --key-file" in done.stderr
+    assert KEY not in done.stderr + done.stdout
+
+
+def test_key_in_the_place_of_its_file() -> None:
+    done = run("status", "0123456789abcdef", "--key-file", KEY)
+    assert done.returncode == 2 and KEY not in done.stderr
 
 
 def test_unencrypted_server_is_told_before_anything_is_sent(tmp_path: Path) -> None:
     script = tmp_path / "a.py"
     script.write_text("print(1)")
-    done = run("submit", str(script), GALAXY_URL="http://galaxy.invalid", API_KEY=KEY)
+    done = run("submit", str(script), GALAXY_URL="http://0.0.0.0:9", API_KEY=KEY)
     assert done.returncode == 3
-    assert done.stderr.startswith("Please note: http://galaxy.invalid is not encrypted")
+    assert done.stderr.startswith("Please note: http://0.0.0.0:9 is not encrypted")
     assert KEY not in done.stderr
 
 

@@ -45,6 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+class _KeyRefused(argparse.Action):
+    """Says where the key belongs, without showing it again."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_others: object, **_more: object) -> None:
+        parser.error(
+            "the key has no place in a command line, which everybody on the computer can see: use "
+            "GALAXY_API_KEY or --key-file, and make a new key"
+        )
+
+
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     raw = argparse.RawDescriptionHelpFormatter
@@ -60,14 +70,17 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="file that holds the API key alone (- for standard input); a command line is seen by "
         "everybody on the computer, so the key has no place in it",
     )
+    server.add_argument("--key", action=_KeyRefused, help=argparse.SUPPRESS)
     _add_submit(commands, server)
     for name, run, text in (
         ("status", run_status, "tell how a job goes"),
         ("log", run_log, "show what a job printed"),
-        ("fetch", run_fetch, "wait for nothing, download what is there"),
+        ("fetch", run_fetch, "download the outputs of a job that is done"),
         ("cancel", run_cancel, "end a job"),
     ):
-        command = commands.add_parser(name, help=text, parents=[server], description=text)
+        command = commands.add_parser(
+            name, help=text, parents=[server], description=text, allow_abbrev=False
+        )
         command.add_argument("id", help="id of the job, as submit printed it")
         if name == "fetch":
             command.add_argument("--folder", type=Path, default=Path("results"))
@@ -83,6 +96,7 @@ def _add_submit(
         help="send a notebook and its data, and start it",
         parents=[server],
         description="Send a notebook and its data, start it, and print the id of the job.",
+        allow_abbrev=False,
     )
     add = submit.add_argument
     defaults = Settings()
@@ -202,9 +216,10 @@ def read_key(path: Path | None) -> str | None:
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The file with the API key, {path}, cannot be read") from error
+        # The path is not shown: it may be the key itself, given by mistake.
+        raise InputError("The file that --key-file names cannot be read: check it") from error
     if not text.strip():
-        raise InputError(f"The file with the API key, {path}, is empty")
+        raise InputError("The file that --key-file names is empty: put the API key into it")
     return text.strip()
 
 

@@ -13,7 +13,7 @@ from gpulab.errors import InputError
 
 CONNECT_LIMIT = 20.0  # seconds
 ANSWER_LIMIT = 180.0  # seconds without a byte; a busy server takes long to accept a job
-FIRST_PATIENCE = 20.0  # seconds: at the first request a wrong address is the likelier reason
+FIRST_PATIENCE = 10.0  # seconds: at the first request a wrong address is the likelier reason
 
 
 class Galaxy(GalaxyInstance):  # type: ignore[misc] # BioBlend is not type-checked here

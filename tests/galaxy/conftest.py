@@ -17,6 +17,13 @@ from gpulab.client.server import Server
 URL, KEY = "GPULAB_TEST_GALAXY_URL", "GPULAB_TEST_GALAXY_KEY"
 
 
+class Variables(dict[str, str]):
+    """Environment variables; a failing test shows its arguments, and one of these is the key."""
+
+    def __repr__(self) -> str:
+        return f"Variables({sorted(self)})"
+
+
 @pytest.fixture(scope="session")
 def place() -> Server:
     """Address and key of the Galaxy."""
@@ -37,13 +44,13 @@ def environment(
     place: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, str]]:
     """The user's environment: server and key, an empty home, and a folder to work in."""
-    variables = {
-        "GALAXY_SERVER": place.url,
-        "GALAXY_API_KEY": place.key,
-        "HOME": str(tmp_path / "home"),
-        "XDG_CACHE_HOME": str(tmp_path / "home" / "cache"),
-        "no_proxy": "127.0.0.1,localhost",
-    }
+    variables = Variables(
+        GALAXY_SERVER=place.url,
+        GALAXY_API_KEY=place.key,
+        HOME=str(tmp_path / "home"),
+        XDG_CACHE_HOME=str(tmp_path / "home" / "cache"),
+        no_proxy="127.0.0.1,localhost",
+    )
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     work = tmp_path / "work"
