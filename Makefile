@@ -4,10 +4,10 @@ RUN := .venvs/unet/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup developer test style pytest lint format demo galaxy locks repositories publish clean
+.PHONY: help setup developer test test-isolation style pytest lint format demo galaxy locks repositories publish clean
 
 help:         ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo:         ## run the workflow in a real Galaxy: DATA=file.h5 or zenodo, EPOCHS=, FILTERS=, BATCH=
 	@$(LOCAL) demo --data "$(DATA)" --epochs "$(EPOCHS)" --filters "$(FILTERS)" --batch "$(BATCH)"
@@ -17,6 +17,9 @@ galaxy:       ## run a Galaxy with our tools until Ctrl-C
 
 test: style pytest ## run every test there is
 	$(LOCAL) test
+
+test-isolation: ## let hostile notebooks try to break out of their containers; needs podman
+	$(LOCAL) isolation
 
 pytest: developer ## test the Python package and the repository
 	$(RUN) pytest

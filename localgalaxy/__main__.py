@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from localgalaxy import clienttests, demo, environments, lint, server, tooltests
+from localgalaxy import clienttests, demo, environments, isolation, lint, server, tooltests
 from localgalaxy.console import LocalGalaxyError, say
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import BUILD, LOG, LOGIN, shown, tool_files, workflow_files
@@ -131,6 +131,12 @@ def run_locks(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_isolation(arguments: argparse.Namespace) -> int:
+    """Try to break out of the containers in which notebooks run."""
+    del arguments
+    return isolation.run_isolation()
+
+
 def run_clean(arguments: argparse.Namespace) -> int:
     """Remove what running leaves behind."""
     del arguments
@@ -174,6 +180,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ("format", run_format, "write the XML files in planemo's form"),
         ("repositories", run_repositories, "write the Tool Shed repositories to build/"),
         ("locks", run_locks, "resolve the lock files anew"),
+        ("isolation", run_isolation, "try to break out of the notebooks' containers"),
         ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)

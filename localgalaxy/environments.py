@@ -90,7 +90,7 @@ def _ensure(venv: Path, locks: Sequence[str], what: str) -> None:
         return
     # An environment that once held the test programs keeps them when a lock changes.
     names = sorted({*locks, *(name for name in stamp if (LOCKS / name).is_file())})
-    uv = _ensure_uv()
+    uv = ensure_uv()
     with step(f"Installing {what} into {shown(venv)}"):
         stale = not (venv / "bin" / "python").exists()
         if stale:
@@ -105,7 +105,8 @@ def _ensure(venv: Path, locks: Sequence[str], what: str) -> None:
         (venv / STAMP).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
 
 
-def _ensure_uv() -> Path:
+def ensure_uv() -> Path:
+    """Make the environment of the pinned `uv` when it is missing, and return the program."""
     uv = UV_VENV / "bin" / "uv"
     if uv.exists() and _read_stamp(UV_VENV).get("uv") == UV_VERSION:
         return uv
@@ -138,7 +139,7 @@ def compile_locks() -> None:
     Hashes and addresses of package indexes are left out: a lock says which versions, and the user's
     own settings say from where.
     """
-    uv = str(_ensure_uv())
+    uv = str(ensure_uv())
     form = ["--quiet", "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--upgrade"]
     for output, sources in LOCK_SOURCES.items():
         with step(f"Resolving locks/{output}"):
