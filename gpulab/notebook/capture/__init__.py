@@ -21,7 +21,8 @@ lists within lists, their types in `levels` |
 | … of texts | text dataset (`texts`), with `gaps` where None or NaN stood |
 | … of scalars of several kinds, a thousand or more | group (`mixed`): `texts` and `kinds` |
 | … of anything else | group (`items`) of `0`, `1`, … |
-| dict | group; a key that is no text has the attribute `key` on its object |
+| dict | group; a key that is no text has the attribute `key` on its object; a thousand or more \
+(`pairs`): the lists `keys` and `values` |
 | pandas DataFrame | group of `columns`, `labels` (an Index) and `index` |
 | pandas Series, Index, extension array | group of `values` with what its type needs: `codes` and \
 `categories`, `zone`, `freq`, `missing` |

@@ -75,7 +75,7 @@ def _write_fields(
     group = writer.group(parent, name, type=kind, stored="fields")
     for number, field in enumerate(array.dtype.names or ()):
         _write(writer, group, str(number), np.asarray(array[field]), "numpy.ndarray")
-        group[str(number)].attrs["key"] = field
+        group[str(number)].attrs["key"] = repr(field)
     # What lies in a field with a shape of its own is longer than the array.
     group.attrs["shape"] = np.asarray(array.shape, np.int64)
 

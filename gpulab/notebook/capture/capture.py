@@ -271,9 +271,9 @@ _HANDLERS = [
     write_array,
     write_pandas,
     write_scalar,
+    write_sparse,  # before dictionaries, which one form of it is
     write_list,
     write_dict,
-    write_sparse,
     write_history,
     write_tensor,
 ]

@@ -51,9 +51,11 @@ def _write_frame(writer: Writer, parent: h5py.Group, name: str, frame: Any) -> N
         link = label if usable and label.isprintable() and label not in columns else ""
         column = frame.iloc[:, number].array
         link = link or f"column {number}"
+        before = writer.objects
         try:
             _write_values(writer, columns, link, column)
         except Exception as error:  # noqa: BLE001  a column may hold any objects of the user
+            writer.objects = before
             writer.mark_left_out(columns, link, link, error)
     _write_index(writer, group, "labels", frame.columns)
     _write_index(writer, group, "index", frame.index)
@@ -86,7 +88,7 @@ def _write_values(writer: Writer, parent: h5py.Group, name: str, values: Any) ->
     from pandas import arrays
 
     dtype = values.dtype
-    if isinstance(dtype, np.dtype) or isinstance(values, arrays.NumpyExtensionArray):
+    if isinstance(dtype, np.dtype) or type(values) is arrays.NumpyExtensionArray:
         writer.write(parent, name, np.asarray(values))
         return
     group = writer.group(parent, name, type="pandas array", dtype=str(dtype))
@@ -100,7 +102,7 @@ def _write_values(writer: Writer, parent: h5py.Group, name: str, values: Any) ->
         group.attrs.update({"stored": "zone", "zone": str(dtype.tz)})
     elif isinstance(dtype, pandas.PeriodDtype):
         writer.dataset(group, "values", np.asarray(values.asi8))
-        group.attrs.update({"stored": "periods", "freq": dtype.freq.freqstr})
+        group.attrs["stored"] = "periods"
     elif isinstance(dtype, pandas.IntervalDtype):
         _write_index(writer, group, "left", values.left)
         _write_index(writer, group, "right", values.right)

@@ -20,6 +20,10 @@ class UnsaveableError(Exception):
     """A value cannot be saved; the text is the reason, as it stands in the table."""
 
 
+class TooManyError(UnsaveableError):
+    """A value needs too many objects of a file; leaving out some of its items would not help."""
+
+
 class TimeUp(BaseException):
     """A variable took too long. No `Exception`, so that an object's own handlers let it pass."""
 

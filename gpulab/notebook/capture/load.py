@@ -60,6 +60,9 @@ def load_value(node: h5py.Group | h5py.Dataset) -> Any:
         return None
     if kind in _CONTAINERS:
         return _CONTAINERS[kind](_load_items(node, stored))
+    if stored == "pairs":
+        keys, values = load_value(node["keys"]), load_value(node["values"])
+        return dict(zip(keys, values, strict=True))
     if kind in ("dict", "keras.History"):
         return {_key(name, child): load_value(child) for name, child in _kept(node)}
     if kind.startswith("numpy"):
@@ -194,7 +197,7 @@ def _load_objects(node: Any) -> np.ndarray[Any, Any]:
 
 def _load_fields(node: Any) -> np.ndarray[Any, Any]:
     shape = tuple(int(length) for length in node.attrs["shape"])
-    fields = {_text(child, "key"): load_value(child) for child in node.values()}
+    fields = {_key("", child): load_value(child) for child in node.values()}
     types = [(name, field.dtype, field.shape[len(shape) :]) for name, field in fields.items()]
     array = np.empty(shape, dtype=types)
     for name, field in fields.items():

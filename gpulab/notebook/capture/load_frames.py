@@ -99,8 +99,8 @@ def _load_array(node: Any) -> Any:
         times = pandas.DatetimeIndex(values, tz="UTC")
         return times.tz_convert(str(node.attrs["zone"])).array
     if stored == "periods":
-        ordinals = pandas.PeriodIndex.from_ordinals(values, freq=str(node.attrs["freq"]))
-        return ordinals.array
+        freq = pandas.PeriodDtype.construct_from_string(dtype).freq
+        return pandas.PeriodIndex.from_ordinals(values, freq=freq).array
     if stored == "masked":
         missing = node["missing"][()].astype(bool)
         made = pandas.array(values, dtype=dtype)

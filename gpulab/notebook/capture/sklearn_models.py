@@ -31,7 +31,7 @@ def export_sklearn(estimator: Any, path: Path, samples: Samples) -> Verdict:
     """Export a fitted estimator with the features that it was fitted on.
 
     Several descriptions of the inputs may fit; the first whose model computes what the original
-    does is kept, else the first that could be converted at all.
+    does is kept, else the one that comes nearest.
 
     Args:
         estimator: The estimator.
@@ -45,7 +45,7 @@ def export_sklearn(estimator: Any, path: Path, samples: Samples) -> Verdict:
         UnsaveableError: It is not fitted, or skl2onnx knows no way.
     """
     _require_fitted(estimator)
-    first: tuple[bytes, Verdict] | None = None
+    best: tuple[bytes, Verdict] | None = None
     failure: BaseException | None = None
     for ports in attempts(estimator, samples):
         try:
@@ -55,13 +55,19 @@ def export_sklearn(estimator: Any, path: Path, samples: Samples) -> Verdict:
             continue
         if verdict.agrees:
             return verdict
-        first = first or (path.read_bytes(), verdict)
-    if first is None:
+        # The likeliest types are what users will feed, so others must be worth it.
+        if best is None or _gap(verdict) < 0.1 * _gap(best[1]):
+            best = path.read_bytes(), verdict
+    if best is None:
         raise UnsaveableError(
             f"cannot be converted: {error_text(failure)}" if failure else "no input"
         )
-    path.write_bytes(first[0])
-    return first[1]
+    path.write_bytes(best[0])
+    return best[1]
+
+
+def _gap(verdict: Verdict) -> float:
+    return float("inf") if verdict.difference is None else verdict.difference
 
 
 def _require_fitted(estimator: Any) -> None:

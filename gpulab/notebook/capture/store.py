@@ -17,10 +17,10 @@ import numpy as np
 from h5py import h5g, h5p
 
 from gpulab.h5.limits import in_words
-from gpulab.notebook.capture.guard import UnsaveableError, error_text
+from gpulab.notebook.capture.guard import TooManyError, UnsaveableError, error_text
 
 MAX_DEPTH = 24
-MAX_OBJECTS = 20_000
+MAX_OBJECTS = 10_000
 COMPRESS_FROM = 16 << 10
 COMPRESS_TO = 4 << 30
 CHUNK_BYTES = 1 << 20
@@ -39,6 +39,7 @@ class Writer:
 
     Attributes:
         room: Bytes that may still be written, before compression.
+        objects: How many values of the current variable have an object of their own.
         written: Bytes of the current variable, before compression.
         left_out: Items of containers of the current variable that could not be saved, each with
             its reason.
@@ -50,7 +51,7 @@ class Writer:
         self.written = 0
         self.left_out: list[str] = []
         self._handlers, self._reason = handlers, reason
-        self._objects = 0
+        self.objects = 0
         self._open: set[int] = set()
 
     def save(self, parent: h5py.Group, name: str, value: object) -> None:
@@ -60,7 +61,7 @@ class Writer:
             UnsaveableError: It cannot be saved.
             Exception: Whatever the value itself raised.
         """
-        self.written, self._objects, self.left_out = 0, 0, []
+        self.written, self.objects, self.left_out = 0, 0, []
         self._open = set()
         room = self.room
         try:
@@ -77,9 +78,9 @@ class Writer:
         Raises:
             UnsaveableError: No family takes it, it contains itself, or it is too deep or too large.
         """
-        self._objects += 1
-        if self._objects > MAX_OBJECTS:
-            raise UnsaveableError(f"more than {MAX_OBJECTS:,} separate values, make it an array")
+        self.objects += 1
+        if self.objects > MAX_OBJECTS:
+            raise TooManyError(f"more than {MAX_OBJECTS:,} separate values, make it an array")
         if id(value) in self._open:
             raise UnsaveableError("it contains itself")
         if len(self._open) >= MAX_DEPTH:
@@ -91,29 +92,36 @@ class Writer:
         finally:
             self._open.discard(id(value))
 
-    def write_item(self, parent: h5py.Group, name: str, value: object, label: str) -> bool:
+    def write_item(self, parent: h5py.Group, name: str, value: object, label: str) -> str:
         """Write an item of a container; one that cannot be saved leaves an empty mark.
 
         Returns:
-            Whether it was saved.
+            Why it was not saved; empty if it was.
         """
+        before = len(self.left_out)
         try:
             self.write(parent, name, value)
+        except TooManyError:
+            raise
         except Exception as error:  # noqa: BLE001  the user's object may raise anything
-            self.mark_left_out(parent, name, label, error)
-            return False
-        return True
+            # What its own items lack is part of the reason.
+            del self.left_out[before:]
+            return self.mark_left_out(parent, name, label, error)
+        return ""
 
-    def mark_left_out(
-        self, parent: h5py.Group, name: str, label: str, error: BaseException
-    ) -> None:
-        """Put an empty mark with the reason where an item of a container would be."""
+    def mark_left_out(self, parent: h5py.Group, name: str, label: str, error: BaseException) -> str:
+        """Put an empty mark with the reason where an item of a container would be.
+
+        Returns:
+            The reason.
+        """
         if name in parent:
             del parent[name]
         reason = error_text(error)
         self.left_out.append(f"{label}: {reason}")
         mark = parent.create_dataset(name, data=h5py.Empty("f8"))
         mark.attrs.update({"type": "left out", "reason": reason})
+        return reason
 
     def group(self, parent: h5py.Group, name: str, **attributes: object) -> h5py.Group:
         """Make a group that keeps the order of its members."""

@@ -27,6 +27,7 @@ _SCALARS: dict[type, type] = {bool: np.bool_, int: np.int64, float: np.float64, 
 # Kinds of scalars of which many may stand in one list; the order is that of the file.
 MIXED: tuple[type, ...] = (str, int, float, bool, type(None))
 _MANY = 1000
+_NONE = "none of its items can be saved: "
 _KEY_KINDS = (int, float, bool, complex, bytes, type(None))
 
 
@@ -100,10 +101,16 @@ def write_list(writer: Writer, parent: h5py.Group, name: str, value: Any) -> boo
     ):
         return True
     group = writer.group(parent, name, type=label, stored="items")
-    kept = [writer.write_item(group, str(n), item, f"[{n}]") for n, item in enumerate(items)]
-    if items and not any(kept):
-        raise UnsaveableError(f"none of its items can be saved: {writer.left_out[-1]}")
+    reasons = [writer.write_item(group, str(n), item, f"[{n}]") for n, item in enumerate(items)]
+    _require_one(reasons)
     return True
+
+
+def _require_one(reasons: list[str]) -> None:
+    """Refuse a container of which no item was saved, for the reason of the last one."""
+    if reasons and all(reasons):
+        last = reasons[-1].removeprefix(_NONE)
+        raise UnsaveableError(_NONE + last)
 
 
 def _write_grid(
@@ -202,28 +209,34 @@ def _write_mixed(
 def write_dict(writer: Writer, parent: h5py.Group, name: str, value: Any) -> bool:
     """Write a dictionary as a group with an object for each key; a family of `Writer`.
 
-    A text that can be a name in HDF5 is the name; of any other key the object has the attribute
+    One of a thousand or more keys is written as the list of its keys and the list of its values. A
+    text that can be a name in HDF5 is the name; of any other key the object has the attribute
     `key`, which Python's `ast.literal_eval` reads.
     """
     if not isinstance(value, dict):
         return False
-    group = writer.group(parent, name, type="dict")
     items = list(dict.items(value))
+    if len(items) >= _MANY:
+        group = writer.group(parent, name, type="dict", stored="pairs")
+        writer.write(group, "keys", [key for key, _ in items])
+        writer.write(group, "values", [item for _, item in items])
+        return True
+    group = writer.group(parent, name, type="dict")
     # Names are given to texts first, so that the key 1 does not take the name of the key "1".
     taken = {key for key, _ in items if _is_name(key)}
-    kept = []
+    reasons = []
     for number, (key, item) in enumerate(items):
         try:
             text = None if _is_name(key) else _key_text(key)
         except Exception as error:  # noqa: BLE001  a key may be any object of the user
-            writer.left_out.append(f"key {number}: {error_text(error)}")
+            reasons.append(error_text(error))
+            writer.left_out.append(f"key {number}: {reasons[-1]}")
             continue
         link = key if text is None else _free_name(text, number, taken)
-        kept.append(writer.write_item(group, link, item, f"[{text or repr(key)}]"))
+        reasons.append(writer.write_item(group, link, item, f"[{text or repr(key)}]"))
         if text is not None:
             group[link].attrs["key"] = text
-    if items and not any(kept):
-        raise UnsaveableError(f"none of its items can be saved: {writer.left_out[-1]}")
+    _require_one(reasons)
     return True
 
 

@@ -78,7 +78,8 @@ def _check_dataset(identifier: h5d.DatasetID, where: str, file_length: int) -> N
     stored_type = identifier.get_type()
     if stored_type.get_class() == h5t.REFERENCE:
         raise InputError(f"The {where} holds references in place of values")
-    logical = math.prod(identifier.shape) * stored_type.get_size()
+    # Empty datasets have no shape.
+    logical = math.prod(identifier.shape or ()) * stored_type.get_size()
     stored = min(identifier.get_storage_size(), file_length)
     if logical > max(FREE_LOGICAL_BYTES, BEST_COMPRESSION * stored):
         raise InputError(
