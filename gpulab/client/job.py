@@ -39,6 +39,7 @@ class RemoteJob:
         self._history = ""
         self._progress = CellProgress()
         self._position = 0  # bytes of the job's output that were read
+        self._unfinished = ""  # the line on which the last look ended
 
     @classmethod
     def from_id(cls, id: str, server: str | None = None, key: str | None = None) -> RemoteJob:  # noqa: A002
@@ -203,7 +204,9 @@ class RemoteJob:
         if kind == "running" or (kind in ("ok", "failed") and not self._position):
             out, _ = self._output(details, self._position)
             self._position += len(out.encode())
-            self._progress = read_progress(out, self._progress)
+            lines = self._unfinished + out
+            self._unfinished = lines.rpartition("\n")[2]
+            self._progress = read_progress(lines, self._progress)
         if kind == "paused":
             message += f": {self._why_paused(details)}"
         return JobStatus(state, kind, self._progress, message)

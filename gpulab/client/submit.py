@@ -110,7 +110,7 @@ def run_script_job(
     history = history_id or make_history(galaxy, new_history_name)
     uploader = Uploader(galaxy, user, history, show=progress)
     sent = [(path, uploader.bring(file)) for path, file in data.items()]
-    notebook = uploader.bring(script.path, script.datatype)
+    notebook = uploader.bring(script.path, script.datatype, fresh=True)
     fields |= script_fields(script.kind, notebook) | data_fields(sent, aliases or {})
     return RemoteJob(galaxy, start_job(galaxy, history, tool, fields, notebook))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gpulab.errors import InputError
@@ -28,22 +29,21 @@ def find_tool(galaxy: Galaxy, name: str) -> str:
         InputError: It is not installed (the message names the installed ids that look like it), or
             a tool of that name has another form, as the original's had.
     """
+    described = _describe(galaxy, name)
+    if _has_form(described):
+        return str(described["id"])
     tools = galaxy.read("tools", "listing the tools", in_panel="false")
     ids = [str(tool.get("id", "")) for tool in tools if isinstance(tool, dict)]
-    # The list has the newest version of a tool alone; an older one runs all the same.
-    same = [name] if name in ids else sorted(t for t in ids if short_id(t) == name)
-    if not same and "/" in name:
-        without_version = name.rpartition("/")[0]
-        same = [name] if any(t.startswith(f"{without_version}/") for t in ids) else []
-    if not same:
-        raise InputError(_not_installed(galaxy.base_url, name, ids))
+    same = sorted(tool for tool in ids if short_id(tool) == name)
     for tool in same:
-        if _has_form(galaxy, tool):
+        if _has_form(_describe(galaxy, tool)):
             return tool
-    raise InputError(
-        f"{', '.join(same)} on {galaxy.base_url} is another tool of this name, with another form: "
-        "ask the server's administrator for the one of Galaxy GPU Lab"
-    )
+    if described or same:
+        raise InputError(
+            f"{', '.join(same) or name} on {galaxy.base_url} is another tool of this name, with "
+            "another form: ask the server's administrator for the one of Galaxy GPU Lab"
+        )
+    raise InputError(_not_installed(galaxy.base_url, name, ids))
 
 
 def short_id(tool: str) -> str:
@@ -52,10 +52,17 @@ def short_id(tool: str) -> str:
     return match[1] if match else tool
 
 
-def _has_form(galaxy: Galaxy, tool: str) -> bool:
-    path = f"tools/{quote(tool, safe='/')}"
-    described = galaxy.read(path, f"reading the form of {tool}", io_details="true")
-    return {str(field.get("name")) for field in described.get("inputs", [])} >= FORM
+def _describe(galaxy: Galaxy, tool: str) -> dict[str, Any]:
+    """Return what the server says about a tool, nothing where it has none of this name."""
+    try:
+        path = f"tools/{quote(tool, safe='/')}"
+        return dict(galaxy.read(path, f"reading the form of {tool}", io_details="true"))
+    except InputError:
+        return {}  # a key that is not accepted was told when connecting
+
+
+def _has_form(described: Mapping[str, Any]) -> bool:
+    return {str(field.get("name")) for field in described.get("inputs") or ()} >= FORM
 
 
 def _not_installed(server: str, wanted: str, ids: list[str]) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HASH = "SHA-256"
 CANDIDATES = 20  # datasets that are looked at
-HASH_LIMIT = 60.0  # seconds in which the server may compute a hash
+HASH_LIMIT = 60.0  # seconds in which the server may compute the hashes of a file's candidates
 # Where a file's name says it, the datatype is said too: Galaxy need not guess.
 DATATYPES = {".h5": "h5", ".hdf5": "h5", ".ipynb": "ipynb", ".onnx": "onnx", ".zip": "zip"}
 
@@ -48,12 +48,13 @@ class Uploader:
         self._history = history
         self._show = show
 
-    def bring(self, path: Path, datatype: str = "") -> str:
+    def bring(self, path: Path, datatype: str = "", *, fresh: bool = False) -> str:
         """Return the id of a dataset in the history that holds the file.
 
         Args:
             path: The file.
             datatype: Galaxy's datatype; by default by the file's name, else Galaxy finds out.
+            fresh: Whether it must be a dataset that no job has used yet.
 
         Raises:
             InputError: The server refuses.
@@ -65,12 +66,10 @@ class Uploader:
         if known:
             if self._show:
                 print(f"{path.name}: is on the server already", file=sys.stderr)
-            return self._copy(known)
+            return known if self._has(known) and not fresh else self._copy(known)
         return self._send(path, digest, datatype)
 
     def _copy(self, dataset: str) -> str:
-        if self._contents_of(dataset):
-            return dataset
         copied = once(
             lambda: self._galaxy.histories.copy_dataset(self._history, dataset),
             lambda: self._find_copy(dataset),
@@ -78,7 +77,7 @@ class Uploader:
         )
         return str(copied["id"])
 
-    def _contents_of(self, dataset: str) -> bool:
+    def _has(self, dataset: str) -> bool:
         """Tell whether the dataset is in this very history."""
         found = self._galaxy.read(f"datasets/{dataset}", "reading a dataset")
         return bool(found.get("history_id") == self._history)
@@ -144,6 +143,7 @@ def find_known(galaxy: Galaxy, path: Path, digest: str, datatype: str) -> str:
     In both cases the hash counts that the server itself computed.
     """
     size = path.stat().st_size
+    deadline = time.monotonic() + HASH_LIMIT
     seen = set()
     for wanted in ({"tag-eq": f"sha256:{digest}"}, {"name-eq": path.name}):
         for item in find_datasets(galaxy, {**wanted, "state": "ok"}):
@@ -151,7 +151,7 @@ def find_known(galaxy: Galaxy, path: Path, digest: str, datatype: str) -> str:
             if item["id"] in seen or not fits or item.get("file_size") != size:
                 continue
             seen.add(item["id"])
-            if _server_hash(galaxy, item) == digest:
+            if _server_hash(galaxy, item, deadline) == digest:
                 return str(item["id"])
     return ""
 
@@ -171,12 +171,12 @@ def find_datasets(galaxy: Galaxy, filters: dict[str, str]) -> list[dict[str, Any
     return [item for item in found if item.get("history_content_type") == "dataset"]
 
 
-def _server_hash(galaxy: Galaxy, item: dict[str, Any]) -> str:
+def _server_hash(galaxy: Galaxy, item: dict[str, Any], deadline: float) -> str:
     """Return the SHA-256 that the server computed, asked for where it has not; else empty."""
     if "hashes" not in item:
         return ""  # an older Galaxy
     found = _hash_in(item)
-    if found:
+    if found or time.monotonic() > deadline:
         return found
     url = f"{galaxy.url}/datasets/{item['id']}/hash"
     try:
@@ -186,7 +186,6 @@ def _server_hash(galaxy: Galaxy, item: dict[str, Any]) -> str:
         )
     except (InputError, ServerError):
         return ""  # a server that computes none; then the file is sent
-    deadline = time.monotonic() + HASH_LIMIT
     while not found and time.monotonic() < deadline:
         time.sleep(1)
         found = _hash_in(galaxy.read(f"datasets/{item['id']}", "reading a dataset"))

@@ -53,6 +53,7 @@ def environment(
     )
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    (tmp_path / "home").mkdir()
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

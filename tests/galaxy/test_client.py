@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nbformat
 import pytest
 
@@ -190,6 +192,9 @@ def test_failed_job(environment: dict[str, str]) -> None:
     found = job.download("r", progress=False)
     assert "the reason of the failure" in found["executed"].read_text()
     assert found["page"].stat().st_size > 0 and found["log"].stat().st_size > 0
+    assert (found["files"] / "kept.txt").read_text() == "kept"
+    with h5py.File(found["arrays"]) as arrays:
+        assert arrays["answer"][()] == 42
     told = gpulab("status", job.id, environment=environment)
     assert told.returncode == 1 and told.stdout.startswith("error: the job failed")
     log = gpulab("log", job.id, environment=environment)
@@ -334,18 +339,20 @@ def test_key_is_nowhere(galaxy: Galaxy, place: Server, environment: dict[str, st
     assert place.key not in json.dumps(contents) + json.dumps(job.details())
 
 
-def test_notebook_that_submits(environment: dict[str, str]) -> None:
-    found = sorted((ROOT / "docs" / "notebooks").glob("5_*.ipynb"))
-    if not found:
-        pytest.skip("docs/notebooks/5_*.ipynb is not written yet")
-    from nbclient import NotebookClient
+def test_notebooks_of_the_tutorial(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import papermill
 
-    notebook = nbformat.read(found[0], as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=LIMIT,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(ROOT / "docs" / "notebooks")}},
-    )
-    client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert environment["GALAXY_API_KEY"] not in nbformat.writes(notebook)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    Path("h5_datasets").mkdir()
+    shutil.copy(DATA / "combined.h5", "h5_datasets/combined_CT_datasets.h5")
+    for name in ("4_train_remotely.ipynb", "5_submit.ipynb", "6_predict_remote_model.ipynb"):
+        shutil.copy(ROOT / "docs" / "notebooks" / name, name)
+    options: dict[str, Any] = {"kernel_name": "python3", "progress_bar": False}
+    parameters = {"epochs": 2, "history_name": "tutorial"}
+    ran = papermill.execute_notebook("5_submit.ipynb", "5.ipynb", parameters, **options)
+    assert environment["GALAXY_API_KEY"] not in nbformat.writes(ran)
+    assert Path("remote_results/models/model.onnx").stat().st_size > 10_000
+    papermill.execute_notebook("6_predict_remote_model.ipynb", "6.ipynb", **options)
+    assert "pooled" in Path("predicted/metrics.tabular").read_text()
