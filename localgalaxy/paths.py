@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "locks"
-TOOLS = ROOT / "tools"
+# A test that needs the tools as they are published, or a Galaxy of its own, names other folders.
+TOOLS = ROOT / os.environ.get("LOCALGALAXY_TOOLS", "tools")
 WORKFLOWS = ROOT / "workflows"
 TEST_DATA = ROOT / "test-data"
 GALAXY_TESTS = ROOT / "tests" / "galaxy"
@@ -19,7 +20,6 @@ NOTEBOOK_VENV = VENVS / "notebook"
 
 BUILD = ROOT / "build"
 
-# A test that needs a Galaxy of its own names another folder.
 STATE = ROOT / os.environ.get("LOCALGALAXY_STATE", ".galaxy")
 CONFIG = STATE / "config"
 LOG = STATE / "galaxy.log"

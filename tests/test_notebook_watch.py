@@ -92,6 +92,7 @@ def guard(tmp_path: Path) -> Iterator[Guard]:
 
 def assert_ended(guarded: Guarded, kind: str) -> None:
     assert guarded.told.wait(60), guarded.cage.log()
+    guarded.watch.stop()
     assert [what for what, _ in guarded.breaches] == [kind]
     assert guarded.process.wait(10) != 0
     assert guarded.left() == []

@@ -61,7 +61,8 @@ class Watch:
         pid: The kernel's process id.
         limits: What is allowed.
         on_breach: Called once with the kind (`memory`, `processes` or `disk`) and a sentence, in
-            one of the threads, after every process of the kernel was killed.
+            one of the threads, at the moment before every process of the kernel is killed: whoever
+            notices that the kernel has ended knows why. `stop` waits until all are killed.
         folders: Folders whose size is watched.
         spare: Children of this process that have nothing to do with the kernel.
     """
@@ -222,9 +223,9 @@ class Watch:
             if self._breached:
                 return
             self._breached = True
-        self._family.end()
         self._stop.set()
         self._on_breach(kind, sentence)
+        self._family.end()
 
 
 def measure_folders(folders: Sequence[Path], most: int) -> tuple[int, int]:
