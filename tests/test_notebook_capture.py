@@ -28,7 +28,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from gpulab.notebook.capture import capture
+from gpulab.notebook.capture import capture, store
+from gpulab.notebook.capture.arrays import write_array
+from gpulab.notebook.capture.guard import UnsaveableError
 from gpulab.notebook.capture.load import load_variables
 
 Rows = dict[str, dict[str, Any]]
@@ -546,11 +548,14 @@ def test_one_bad_variable_costs_no_other(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGALRM) in (signal.SIG_DFL, None)
 
 
-def test_what_needs_too_many_objects_is_left_out_alone(tmp_path: Path) -> None:
-    wide = [["a", 1]] * 30_000
+def test_what_needs_too_many_objects_is_left_out_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAX_OBJECTS", 500)
+    wide = [["a", 1]] * 1000
     rows, values = saved(tmp_path, wide=wide, table=pd.DataFrame({"w": wide, "n": 1}), n=1)
-    assert "more than 10,000" in rows["wide"]["note"]
-    assert "w: more than 10,000" in rows["table"]["note"]
+    assert "more than 500" in rows["wide"]["note"]
+    assert "w: more than 500" in rows["table"]["note"]
     assert values["table"]["n"].sum() == len(wide)
     assert set(values) == {"table", "n"}
 
@@ -588,9 +593,49 @@ def test_large_arrays_are_compressed_where_it_pays(tmp_path: Path) -> None:
     assert rows_of(tmp_path)["zeros"]["size"] == 600 * 700 * 8
 
 
+def test_a_disk_that_is_nearly_full_is_left_alone(tmp_path: Path) -> None:
+    free = [1 << 40]
+    writer = store.Writer(1 << 40, lambda: free[0], [write_array], lambda _: "none")
+    with store.opened(str(tmp_path / "a.h5")) as file:
+        writer.save(file, "a", np.zeros(100))
+        free[0] = 64 << 20
+        with pytest.raises(UnsaveableError, match="only 0 bytes are left"):
+            writer.save(file, "b", np.zeros(100))
+        assert list(file) == ["a"]
+
+
+IN_A_KERNEL = [
+    "import time, numpy as np\ntotal = 0",
+    "for i, row in enumerate(np.eye(3)):\n    total += i",
+    "%%bash\necho x > written.txt",
+    "class Slow:\n    def __array__(self, *a, **k):\n        time.sleep(100)\nslow = Slow()",
+    (
+        "from gpulab.notebook.capture import capture\n"
+        "capture(get_ipython().user_ns, 'out', hidden=get_ipython().user_ns_hidden, value_seconds=1)"
+    ),
+]
+
+
+def test_in_a_real_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    cells = [nbformat.v4.new_code_cell(source) for source in IN_A_KERNEL]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=60, resources=resources).execute()
+    rows = rows_of(tmp_path / "out")
+    states = {name: row["saved"] for name, row in rows.items()}
+    assert states == {"total": "arrays", "i": "no", "row": "no", "slow": "no"}
+    assert "longer than 1 second" in rows["slow"]["note"]
+    assert load_variables(tmp_path / "out" / "arrays.h5") == {"total": 3}
+
+
 KILLED = """
 import sys, numpy as np
-from gpulab.notebook.capture import capture
+from gpulab.notebook.capture import capture, store
+from gpulab.notebook.capture.arrays import write_array
+from gpulab.notebook.capture.guard import UnsaveableError
 noise = np.random.default_rng(0).bytes(400 << 20)
 capture({"first": [1, 2, 3], "table": {"a": 1}, "noise": np.frombuffer(noise, np.uint8),
          "last": 4}, sys.argv[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -91,6 +92,7 @@ def capture(
         value_seconds: Time limit for each value.
         model_seconds: Time limit for each model.
     """
+    namespace = dict(namespace)  # threads of the notebook may still bind names
     target = Path(folder).absolute()
     (target / MODELS_FOLDER).mkdir(parents=True, exist_ok=True)
     names = choose.user_variables(namespace, which, pattern, hidden)
@@ -98,7 +100,7 @@ def capture(
     run = _Run(
         folder=target,
         rows=RowFile(target, names),
-        writer=Writer(max_bytes, _HANDLERS, _reason),
+        writer=Writer(max_bytes, lambda: shutil.disk_usage(target).free, _HANDLERS, _reason),
         inputs=Inputs(inputs, Path(base)),
         samples=Samples(namespace, everything),
         loops=set() if which == "pattern" else choose.loop_names(namespace.get("In")),

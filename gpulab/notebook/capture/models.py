@@ -35,7 +35,9 @@ def exporter_of(value: object) -> Exporter | None:
     if is_instance(value, "sklearn.base", "BaseEstimator"):
         return export_sklearn
     trackable = "tensorflow.python.trackable.autotrackable"
-    if is_instance(value, trackable, "AutoTrackable") and hasattr(value, "signatures"):
+    is_trackable = is_instance(value, trackable, "AutoTrackable")
+    # Looked up without running a property of the user's class.
+    if is_trackable and "signatures" in object.__getattribute__(value, "__dict__"):
         return export_saved_model
     return None
 

@@ -31,7 +31,7 @@ class Samples:
         self._loaders = [
             (name, value)
             for name, value in found
-            if is_instance(value, "torch.utils.data", "DataLoader") and not value.num_workers
+            if is_instance(value, "torch.utils.data", "DataLoader")
         ]
         self._found = sorted(
             ((name, value) for name, value in found if _may_be_data(value)),
@@ -52,6 +52,8 @@ class Samples:
         """Yield name and first array of the first batch of each DataLoader of PyTorch."""
         for name, loader in self._loaders:
             try:
+                if loader.num_workers:
+                    continue  # it would start processes
                 batch = next(iter(loader))
                 array = as_array(batch[0] if isinstance(batch, list | tuple) else batch)
             except Exception:  # noqa: BLE001, S112  its data set is the user's code

@@ -26,6 +26,7 @@ COMPRESS_TO = 4 << 30
 CHUNK_BYTES = 1 << 20
 SLICE_BYTES = 32 << 20
 _PROBE_BYTES = 256 << 10
+_SPARE_BYTES = 64 << 20
 # Of names of links and of keys of dictionaries; an attribute of HDF5 holds 64 KiB at most.
 MAX_KEY = 1000
 
@@ -45,12 +46,21 @@ class Writer:
             its reason.
     """
 
-    def __init__(self, room: int, handlers: Sequence[Handler], reason: Reason) -> None:
-        """Remember the families of values, tried in this order, and who knows why none fits."""
+    def __init__(
+        self, room: int, free: Callable[[], int], handlers: Sequence[Handler], reason: Reason
+    ) -> None:
+        """Make a writer for one file.
+
+        Args:
+            room: Limit for all values together, in bytes.
+            free: Returns the bytes that are free on the disk.
+            handlers: Families of values, tried in this order.
+            reason: Says why a value that none of them takes is not saved.
+        """
         self.room = room
         self.written = 0
         self.left_out: list[str] = []
-        self._handlers, self._reason = handlers, reason
+        self._free, self._handlers, self._reason = free, handlers, reason
         self.objects = 0
         self._open: set[int] = set()
 
@@ -157,9 +167,11 @@ class Writer:
         Raises:
             UnsaveableError: There is no room for them.
         """
-        if size > self.room:
+        # A file that meets a full disk is lost as a whole.
+        left = max(0, min(self.room, self._free() - _SPARE_BYTES))
+        if size > left:
             raise UnsaveableError(
-                f"{in_words(size)}, but only {in_words(self.room)} are left of the space for values"
+                f"{in_words(size)}, but only {in_words(left)} are left of the space for values"
             )
         self.room -= size
         self.written += size
