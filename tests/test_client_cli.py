@@ -108,6 +108,17 @@ def test_key_from_a_file(tmp_path: Path) -> None:
         read_key(path)
 
 
+def test_missing_libraries_are_told(tmp_path: Path) -> None:
+    (tmp_path / "bioblend").mkdir()
+    broken = "raise ModuleNotFoundError('no', name='bioblend')"
+    (tmp_path / "bioblend" / "__init__.py").write_text(broken)
+    done = run("status", "0123456789abcdef", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "The Python module bioblend is missing: pip install 'galaxy-gpu-lab[client]'\n"
+    )
+
+
 def test_data_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b.h5").write_bytes(b"1")

@@ -86,6 +86,13 @@ def test_broken_file_does_not_show_its_lines(tmp_path: Path) -> None:
     assert caught.value.__suppress_context__
 
 
+def test_broken_file_that_is_not_needed(tmp_path: Path) -> None:
+    path = tmp_path / "bioblend.cfg"
+    path.write_text("no section above\n")
+    environ = {"GALAXY_URL": "https://a.example", "API_KEY": KEY}
+    assert find_server(environ=environ, config_files=[path]).key == KEY
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [

@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, RemoteJobError, ServerError) as error:
         _tell(str(error))
         return error.exit_code
+    except ModuleNotFoundError as error:
+        _tell(f"The Python module {error.name} is missing: pip install 'galaxy-gpu-lab[client]'")
+        return InputError.exit_code
     except KeyboardInterrupt:
         _tell("\nStopped here; a job that was started goes on.")
         return 130

@@ -35,7 +35,7 @@ def _in_notebook() -> bool:
 def _bar() -> Iterator[Show]:
     from tqdm import tqdm
 
-    layout = "{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}] {postfix}"
+    layout = "{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}]{postfix}"
     with tqdm(total=0, desc="cells", bar_format=layout, unit="cell") as bar:
 
         def show(status: JobStatus) -> None:

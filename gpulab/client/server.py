@@ -64,8 +64,11 @@ def find_server(
     """
     asked = _clean_url(url) if url else ""
     found_key = (key or "").strip()
-    for place_url, place_key in _places(os.environ if environ is None else environ, config_files):
-        if asked and found_key:
+    places = _places(os.environ if environ is None else environ, config_files)
+    # A place is read only when it is needed: a damaged file elsewhere is no hindrance.
+    while not (asked and found_key):
+        place_url, place_key = next(places, (None, None))
+        if place_url is None or place_key is None:
             break
         here = _clean_url(place_url) if place_url else ""
         if asked and here and here != asked:

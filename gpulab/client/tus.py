@@ -148,9 +148,10 @@ class TusUpload:
         self._create()
 
     def _create(self) -> None:
-        name = b64encode(self._path.name.encode()).decode("ascii")
-        # Galaxy's server does not let an upload go on that has no name.
-        headers = {"Upload-Length": str(self._size), "Upload-Metadata": f"filename {name}"}
+        # Galaxy's server does not let an upload go on that has no name and type.
+        described = {"filename": self._path.name, "filetype": "application/octet-stream"}
+        metadata = [f"{k} {b64encode(v.encode()).decode('ascii')}" for k, v in described.items()]
+        headers = {"Upload-Length": str(self._size), "Upload-Metadata": ",".join(metadata)}
         answer = self._request("POST", self._endpoint, headers=headers)
         location = answer.headers.get("location")
         if answer.status_code != 201 or not location:

@@ -16,7 +16,7 @@ import h5py
 import nbformat
 import pytest
 
-from gpulab.client import RemoteJob, RemoteJobError, WaitLimitError, run_script_job, upload
+from gpulab.client import RemoteJob, RemoteJobError, WaitLimitError, run_script_job, tus, upload
 from gpulab.client.galaxy import Galaxy
 from gpulab.client.server import Server
 from gpulab.client.tus import TusUpload
@@ -249,11 +249,42 @@ def test_second_submission_sends_nothing_again(
     for reference in inputs.values():
         dataset = galaxy.datasets.show_dataset(reference["id"])
         assert dataset["history_id"] == second.history_id
-    second.wait(progress=False, timeout=LIMIT)
+    # In a history of the user's choice, too; the notebook is a dataset of its own each time.
+    third = run_script_job(notebook, {"big.h5": "other_name.h5"}, history_id=second.history_id)
+    third.cancel()
+    assert third.history_id == second.history_id and sent == []
+    used = [{ref["id"] for ref in job.details()["inputs"].values()} for job in (second, third)]
+    assert len(used[0] & used[1]) == 1  # the data
     # A file that differs by one byte is another file.
     Path("other_name.h5").write_bytes(Path("other_name.h5").read_bytes()[:-1] + b"?")
     upload.Uploader(galaxy, "", second.history_id, show=False).bring(Path("other_name.h5"))
     assert sent == [1]
+
+
+def test_upload_goes_on_in_another_run(galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(size: int) -> None:
+        if size >= 12_000_000:
+            raise StoppedError
+
+    monkeypatch.setattr(tus, "PIECE", 1_000_000)
+    path = Path("large.h5")
+    path.write_bytes((DATA / "part_test.h5").read_bytes() + os.urandom(20_000_000))
+    digest = upload.sha256_of(path)
+    with pytest.raises(StoppedError):
+        TusUpload(galaxy, path, digest, "user").send(stop)
+    seen: list[int] = []
+    session = TusUpload(galaxy, path, digest, "user").send(seen.append)
+    assert seen[0] == 12_000_000
+    history = galaxy.histories.create_history("resumed")["id"]
+    payload = upload.fetch_payload(history, path.name, "h5", session, digest, "mark")
+    made = galaxy.tools._post(payload, url=f"{galaxy.url}/tools/fetch")["outputs"][0]["id"]
+    # Galaxy compares the hash of what arrived: a wrong byte would end in an error.
+    galaxy.datasets.wait_for_dataset(made, maxwait=LIMIT, interval=1)
+    found = galaxy.datasets.show_dataset(made)
+    assert (found["state"], found["file_size"]) == ("ok", path.stat().st_size)
 
 
 def test_file_that_came_by_other_ways_is_known(galaxy: Galaxy) -> None:
