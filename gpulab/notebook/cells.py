@@ -20,6 +20,8 @@ from papermill.engines import NotebookExecutionManager
 from papermill.iorw import write_ipynb
 
 LOOK = 0.5  # seconds between two looks at the limits
+SAVE = 1.0  # seconds between two saved notebooks
+SAVE_SHARE = 20  # as many times as long as saving takes is not saved again
 PROGRESS = 10.0  # seconds between two lines about a cell that runs
 GRACE = 30.0  # seconds that an interrupted cell has to end
 MAX_CELL_TEXT = 2 << 20  # characters that one cell prints
@@ -31,15 +33,37 @@ _REWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
 
 
 class Saver(NotebookExecutionManager):  # type: ignore[misc]
-    """Saves the notebook while it runs, so that it is whole on disk at every moment."""
+    """Saves the notebook while it runs, so that it is whole on disk at every moment.
+
+    Papermill saves it before and after each cell, which costs more than a quick cell itself: here
+    what changed is written once a second at most, and a large one less often.
+    """
+
+    changed = False
+    _pause = SAVE
 
     def save(self, **_kwargs: Any) -> None:
-        """Write the notebook under another name and put it in place at once."""
+        """Note that the notebook has changed, and write it if that was not done just now."""
+        self.changed = True
+        self.write_if_due()
+
+    def write_if_due(self) -> None:
+        """Write the notebook if it has changed and was not written just now."""
+        if (self.now() - self.last_save_time).total_seconds() >= self._pause:
+            self.write()
+
+    def write(self) -> None:
+        """Write the notebook under another name if it has changed, and put it in place at once."""
+        if not self.changed:
+            return
+        began = self.now()
         whole = Path(self.output_path)
         unfinished = whole.with_name(f".unfinished-{whole.name}")
         write_ipynb(self.nb, str(unfinished))
         unfinished.replace(whole)
+        self.changed = False
         self.last_save_time = self.now()
+        self._pause = max(SAVE, SAVE_SHARE * (self.last_save_time - began).total_seconds())
 
 
 class CellGuard:
@@ -47,7 +71,7 @@ class CellGuard:
 
     Args:
         cell_limit: Seconds for each cell, None for no limit.
-        deadline: Time of `time.monotonic` at which all must end, None for no limit.
+        total_limit: Seconds for all cells, counted from the first, None for no limit.
         total: Number of code cells.
         tell: Takes the lines for the job's log.
     """
@@ -55,12 +79,13 @@ class CellGuard:
     def __init__(
         self,
         cell_limit: float | None,
-        deadline: float | None,
+        total_limit: float | None,
         total: int,
         tell: Callable[[str], None],
     ) -> None:
         self.cell_limit = cell_limit
-        self.deadline = deadline
+        self.total_limit = total_limit
+        self._deadline: float | None = None
         self.stopped = ""  # why the server wants the job to end
         self.last_line = ""
         self._total = total
@@ -72,6 +97,8 @@ class CellGuard:
     def begin(self, number: int) -> None:
         """Note that a cell begins."""
         self._number, self._began = number, time.monotonic()
+        if self._deadline is None and self.total_limit:
+            self._deadline = self._began + self.total_limit
         self._told, self.last_line = self._began, ""
         self._tell(f"cell {number} of {self._total} …")
 
@@ -86,7 +113,7 @@ class CellGuard:
             return self.stopped
         if self.cell_limit and now - self._began > self.cell_limit:
             return f"Cell {self._number} reached the limit of {minutes(self.cell_limit)} for a cell"
-        if self.deadline and now > self.deadline:
+        if self._deadline and now > self._deadline:
             return f"The notebook reached its total time limit in cell {self._number}"
         if now - self._told >= PROGRESS:
             self._told = now
@@ -127,9 +154,12 @@ class JobClient(PapermillNotebookClient):  # type: ignore[misc]
     async def _watch(self) -> None:
         while not (reason := self.guard.why_end()):
             await asyncio.sleep(LOOK)
+            self.nb_man.write_if_due()
         self.interruption = reason
-        await ensure_async(self.km.interrupt_kernel())
-        await asyncio.sleep(GRACE)
+        # One interruption can be lost, where Python is busy between two pieces of code.
+        for _ in range(2):
+            await ensure_async(self.km.interrupt_kernel())
+            await asyncio.sleep(GRACE / 2)
         self.kill()
 
     async def _async_silently(self, code: str, limit: float) -> str:
@@ -163,6 +193,7 @@ class JobClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
         """Take up a message of the kernel unless the outputs have become too large."""
+        self.nb_man.changed = True
         kind = msg["msg_type"]
         if kind == "stream":
             text = str(msg["content"].get("text", ""))
@@ -172,7 +203,6 @@ class JobClient(PapermillNotebookClient):  # type: ignore[misc]
                 return self._leave_out(cell, f"more than {MAX_CELL_TEXT:,} characters")
             if self._continues(msg, cell):
                 cell.outputs[-1]["text"] += text
-                self.nb_man.autosave_cell()
                 return None
         elif kind in ("display_data", "execute_result", "update_display_data"):
             size = sum(len(str(value)) for value in msg["content"].get("data", {}).values())

@@ -102,11 +102,15 @@ def run_notebook(
         InputError: The kernel cannot be started.
     """
     run = Run()
-    saver = Saver(plan.notebook, output_path=str(plan.executed), progress_bar=False)
+    saver = Saver(
+        plan.notebook,
+        output_path=str(plan.executed),
+        progress_bar=False,
+        autosave_cell_every=0,  # the cells' guard does it
+    )
     saver.notebook_start()
     total = sum(1 for _ in code_cells(plan.notebook))
-    deadline = time.monotonic() + plan.time.total if plan.time.total else None
-    guard = CellGuard(plan.time.cell, deadline, total, tell)
+    guard = CellGuard(plan.time.cell, plan.time.total, total, tell)
     try:
         with (
             kernel_manager(plan.isolation, plan.folders, plan.inputs, environ) as (manager, env),
@@ -125,6 +129,7 @@ def run_notebook(
             _with_kernel(client, plan, guard, run, env, tell)
     finally:
         saver.notebook_complete()
+        saver.write()
     return run
 
 
