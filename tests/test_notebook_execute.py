@@ -205,7 +205,7 @@ def test_who_ignores_the_interruption_is_killed(
     trial = Trial(tmp_path, code, cell=2)
     assert trial.run.ending == "time"
     assert "did not end when it was interrupted" in trial.run.sentence
-    assert trial.texts == ["no\n"]
+    assert trial.texts == ["no\nno\n"]
 
 
 def test_nothing_is_left_running(tmp_path: Path) -> None:
