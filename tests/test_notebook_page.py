@@ -500,3 +500,11 @@ def _picture(colour: tuple[int, int, int]) -> bytes:
     buffer = BytesIO()
     Image.new("RGB", (100, 100), colour).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_a_very_long_cell_is_coloured_in_time(tmp_path: Path) -> None:
+    source = "\n".join(f"value_{n} = function({n}, 'text')  # words" for n in range(5_000))
+    begin = time.process_time()
+    html = page(tmp_path, new_notebook(cells=[new_code_cell(source, execution_count=1)]))
+    assert time.process_time() - begin < 15
+    assert '<span class="n">value_4999</span>' in html

@@ -23,7 +23,7 @@ NAMES = [
     "5_submit",
     "6_predict_remote_model",
 ]
-LIMIT = 120  # seconds for a cell on a busy machine
+LIMIT = 400  # seconds for a cell on a busy machine
 # What Galaxy does after the last cell: it saves the variables.
 CAPTURE = """
 from gpulab.notebook.capture import capture
@@ -89,7 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_and_predict_here(folder: Path) -> None:
-    trained = execute("2_train_here", folder, epochs=3, base_filters=4)
+    trained = execute("2_train_here", folder, epochs=2, base_filters=4)
     assert pictures(trained) == 1
     assert (folder / "onnx_trained_model" / "model.onnx").stat().st_size > 10_000
     predicted = execute("3_predict_here", folder, shown=2)
@@ -98,9 +98,9 @@ def test_train_and_predict_here(folder: Path) -> None:
 
 
 def test_train_remotely_and_predict(folder: Path) -> None:
-    trained = execute("4_train_remotely", folder, after=CAPTURE, epochs=4, base_filters=4)
+    trained = execute("4_train_remotely", folder, after=CAPTURE, epochs=2, base_filters=4)
     assert pictures(trained) == 3
-    assert re.search(r"Best epoch \d of 4", printed(trained))
+    assert re.search(r"Best epoch \d of 2", printed(trained))
     assert (folder / "outputs" / "validation.png").exists()
     saved = folder / "captured" / "models" / "model.onnx"
     place = folder / "remote_results" / "models" / "model.onnx"

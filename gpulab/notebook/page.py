@@ -41,7 +41,7 @@ def write_page(notebook: NotebookNode, path: Path, *, hide_code: bool, title: st
     pieces = Pieces()
     renderer = Renderer(pieces, Budget(), _widgets(notebook))
     cells = list(_cells(notebook, renderer, hide_code))
-    body = _convert(cells, hide_code)
+    body = _convert(cells, pieces, hide_code)
     head = _head(title, _summary(notebook))
     with path.open("w", encoding="utf-8", errors="replace") as stream:
         stream.write(head)
@@ -76,17 +76,23 @@ def _cells(notebook: NotebookNode, renderer: Renderer, hide_code: bool) -> Itera
             yield new_markdown_cell(renderer.text(source))
 
 
-def _convert(cells: list[Any], hide_code: bool) -> str:
+def _convert(cells: list[Any], pieces: Pieces, hide_code: bool) -> str:
     from nbconvert import HTMLExporter
+    from nbconvert.filters.highlight import Highlight2HTML
     from nbformat.v4 import new_notebook
+
+    highlight = Highlight2HTML(pygments_lexer="ipython3")
+
+    def coloured(source: str, metadata: Mapping[str, Any]) -> str:
+        return pieces.keep(highlight(source, metadata=metadata))
 
     exporter = HTMLExporter(
         template_name="basic",
         exclude_input=hide_code,
         exclude_input_prompt=hide_code,
         exclude_output_prompt=True,
-        # The cells' text is finished already.
-        filters={"markdown2html": lambda text: text},
+        # Text is finished already, and coloured code is safe: nothing need look at it again.
+        filters={"markdown2html": lambda text: text, "highlight_code": coloured},
     )
     language = {"name": "ipython", "pygments_lexer": "ipython3"}
     notebook = new_notebook(cells=cells, metadata={"language_info": language})
