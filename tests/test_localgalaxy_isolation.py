@@ -1,0 +1,53 @@
+"""What of the isolation test can be tested without Galaxy and podman."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from localgalaxy import images
+from localgalaxy.paths import ROOT
+
+JOB_CONF = yaml.safe_load((ROOT / "deploy" / "job_conf.yml").read_text())
+
+
+def test_says_that_nothing_was_tested() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "localgalaxy", "isolation"],
+        env={"PATH": "/nonexistent"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Skipped, nothing was tested: podman and runc and debootstrap")
+    assert done.stdout.count("\n") == 1
+
+
+def test_only_the_notebook_tool_goes_to_containers() -> None:
+    assert JOB_CONF["tools"] == [{"id": "run_jupyter_job", "environment": "notebook_isolated"}]
+    assert JOB_CONF["execution"]["default"] == "local"
+    environments = JOB_CONF["execution"]["environments"]
+    runners = {one["runner"] for one in environments.values()}
+    assert runners == set(JOB_CONF["runners"])
+
+
+def test_the_tool_speaks_before_the_container_kills() -> None:
+    environment = JOB_CONF["execution"]["environments"]["notebook_isolated"]
+    words = environment["docker_run_extra_arguments"].split()
+    most = int(words[words.index("--memory") + 1].removesuffix("g")) * 1024
+    said = {one["name"]: int(one["value"]) for one in environment["env"]}
+    assert 0.9 * most < said["GALAXY_MEMORY_MB"] < 0.98 * most
+    assert words[words.index("--memory-swap") + 1] == words[words.index("--memory") + 1]
+
+
+def test_the_builder_sees_the_lock_alone(tmp_path: Path) -> None:
+    """The Containerfile copies nothing else, so no change of ours needs a new image."""
+    text = images.CONTAINERFILE.read_text()
+    copied = [line.split()[1] for line in text.splitlines() if line.startswith("COPY")]
+    assert copied == [str(images.LOCK.relative_to(ROOT))]
+    assert images.image_name().startswith("quay.io/galaxy-gpu-lab/notebook:")
