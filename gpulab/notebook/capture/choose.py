@@ -80,7 +80,9 @@ def no_result(value: object) -> str:
         value, "torch.utils.data", "Dataset", "DataLoader"
     ):
         return "a stream of data, not the data themselves"
-    if is_instance(value, "keras", "KerasTensor"):
+    if is_instance(value, "keras", "KerasTensor") or is_instance(
+        value, "tf_keras.src.engine.keras_tensor", "KerasTensor"
+    ):
         return "a symbol in a graph, it has no values"
     for library in ("keras", "tf_keras"):
         if is_instance(value, library, "Layer", "layers.Layer"):
