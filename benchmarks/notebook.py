@@ -10,27 +10,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 
 from benchmarks.common import print_machine, print_table
 from gpulab.report.facts import MEBIBYTE
 from gpulab.testing.notebooks import make_notebook
 
 ROOT = Path(__file__).parents[1]
+LOOK = 0.1  # seconds between two looks at the memory
 TOOL = ROOT / "tools" / "run_jupyter_job" / "run_jupyter_job.py"
-
-# The program itself runs in the child. A child's memory tells of the largest process, the kernel
-# among them: its own is subtracted by running it with an empty notebook as well.
-MEASURE = """
-import json, resource, subprocess, sys, time
-began = time.perf_counter()
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-seconds = time.perf_counter() - began
-print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024]))
-"""
 
 NOTEBOOKS = {
     "one empty cell": ["pass"],
@@ -93,18 +86,35 @@ def _form(notebook: Path) -> dict[str, Any]:
 
 
 def _measure(command: list[str]) -> tuple[float, float]:
-    """Return the seconds of a program and the bytes of its largest process."""
+    """Return the seconds of a program, and the largest memory of it and all below it in bytes.
+
+    Memory is the proportional set size, which counts shared pages once (proc_pid_smaps(5)).
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, *command],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
+    began = time.perf_counter()
+    program = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    time.sleep(0.2)
-    seconds, memory = json.loads(done.stdout)
-    return float(seconds), float(memory)
+    peak = 0
+    while program.poll() is None:
+        peak = max(peak, _memory(program.pid))
+        time.sleep(LOOK)
+    seconds = time.perf_counter() - began
+    if program.returncode:
+        raise RuntimeError(f"{command} ended with {program.returncode}")
+    return seconds, float(peak)
+
+
+def _memory(pid: int) -> int:
+    total = 0
+    try:
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += process.memory_full_info().pss
+    except psutil.Error:
+        pass
+    return total
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def _harvest(plan: Plan, options: Options, run: Run, outputs: OutputFolder) -> R
         archive=outputs.file("archive.zip"),
         limits=FileLimits(options.max_files, options.max_bytes),
     )
-    figures = write_figures(plan.notebook, outputs.folder("figures"))
+    figures = write_figures(plan.notebook, outputs.folder("figures"), files.notes)
     write_page(
         plan.notebook, outputs.file("page.html"), hide_code=options.hide_code, title=options.label
     )
