@@ -32,7 +32,11 @@ AdaptJobs = Callable[[dict[str, Any]], dict[str, Any]]
 QUEUE = "galaxy.external"  # of the worker that uploads and reads metadata
 
 # Galaxy's own tools that the tests and the workflows use; the paths are below its `tool_path`.
-BUILT_IN = ("data_source/upload.xml", "expression_tools/pick_value.xml")
+BUILT_IN = (
+    "data_source/upload.xml",
+    "expression_tools/pick_value.xml",
+    "${model_tools_path}/extract_dataset.xml",
+)
 
 
 def write_private(path: Path, text: str) -> None:
