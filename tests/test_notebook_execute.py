@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from gpulab.errors import InputError
-from gpulab.notebook.execute import Plan, Run, run_notebook
+from gpulab.notebook.endings import Run
+from gpulab.notebook.execute import Plan, run_notebook
 from gpulab.notebook.kernel import make_folders
 from gpulab.notebook.options import TimeLimits
 from gpulab.notebook.sandbox import become_reaper, choose_isolation

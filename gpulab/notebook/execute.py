@@ -7,19 +7,20 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from gpulab.errors import InputError
 from gpulab.notebook.cells import CellGuard, JobClient, Saver, kernel_process, plain
+from gpulab.notebook.endings import Ending, Run, note_death, note_failure
 from gpulab.notebook.kernel import Folders, kernel_manager
 from gpulab.notebook.options import TimeLimits, WhichVariables
-from gpulab.notebook.records import CellState, CellTime, Sample
-from gpulab.notebook.sandbox import Isolation, describe_end
+from gpulab.notebook.records import CellState, CellTime
+from gpulab.notebook.sandbox import Isolation
 from gpulab.notebook.source import code_cells
 from gpulab.notebook.watch import Limits, Watch, end_all
 
@@ -30,35 +31,6 @@ START_LIMIT = 180  # seconds; loading Python from a cold network disk takes its 
 SETUP_LIMIT = 120.0
 CAPTURE_LIMIT = 3600.0
 STOPPED_CAPTURE_LIMIT = 20.0  # after the server has asked the job to end
-# Exceptions with which libraries say that the memory of the machine or of the GPU is used up.
-MEMORY_ERRORS = frozenset({"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"})
-
-Ending = Literal["done", "failed", "time", "stopped", "died", "memory", "processes", "disk"]
-
-
-@dataclass
-class Run:
-    """What a run has come to.
-
-    Attributes:
-        ending: How it ended.
-        sentence: The same for people; empty if all is well.
-        left: Whether the notebook ended itself in order by `sys.exit(0)`.
-        traceback: Of the cell that failed, without colours.
-        cells: Time and state of each code cell.
-        samples: Memory and GPU over time.
-        notes: What else must be said, such as variables that could not be saved.
-        seconds: How long the kernel lived.
-    """
-
-    ending: Ending = "done"
-    sentence: str = ""
-    left: bool = False
-    traceback: str = ""
-    cells: list[CellTime] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -160,17 +132,19 @@ def _with_kernel(
         with client.setup_kernel(cleanup_kc=False):
             _run_all(client, plan, guard, run, began, tell)
     except DeadKernelError:
-        _note_death(client, run, process.wait(), breaches)
+        note_death(client, run, process.wait(), breaches)
     except RuntimeError as error:
         # Jupyter's word for a kernel that does not answer after its start.
         end_all(pid)
-        _note_death(client, run, process.wait(), breaches)
+        note_death(client, run, process.wait(), breaches)
         run.notes.append(f"Jupyter says: {plain(str(error))[:200]}")
     finally:
         watch.stop()
         end_all(pid)
         run.samples = watch.samples
         run.seconds = time.monotonic() - began
+        if run.ending == "done":  # passed while the variables were being saved
+            run.notes += breaches.values()
         client._cleanup_kernel()  # sockets and connection file; the kernel has ended
 
 
@@ -186,12 +160,16 @@ def _run_all(
         raise InputError(f"The notebook's kernel could not be prepared: {failed}")
     _run_cells(client, plan.notebook, guard, run, began)
     tell("saving variables and models")
-    options = {
+    options: dict[str, object] = {
         "folder": str(plan.folders.captured),
         "which": plan.which,
         "pattern": plan.pattern,
         "inputs": list(plan.inputs),
+        "base": str(plan.folders.work),
     }
+    if plan.limits.disk_bytes is not None:
+        # What is saved must not pass the limit itself: the watch would end it in the middle.
+        options["max_bytes"] = plan.limits.disk_bytes // 4
     limit = STOPPED_CAPTURE_LIMIT if guard.stopped else CAPTURE_LIMIT
     guard.stopped = ""  # a second request ends the saving
     try:
@@ -241,7 +219,7 @@ def _run_cell(
     try:
         client.execute_cell(cell, index)
     except CellExecutionError as error:
-        state = _note_failure(error, number, run)
+        state = note_failure(error, number, run)
         if state == "failed":
             manager.cell_exception(cell, cell_index=index, exception=error)
     except DeadKernelError:
@@ -254,38 +232,6 @@ def _run_cell(
         run.sentence = client.interruption
         return "interrupted"
     return state
-
-
-def _note_failure(error: CellExecutionError, number: int, run: Run) -> CellState:
-    if error.ename == "SystemExit" and str(error.evalue) in ("", "0", "None"):
-        run.left = True
-        return "done"
-    run.ending = "memory" if error.ename in MEMORY_ERRORS else "failed"
-    run.sentence = f"Cell {number} failed: {_in_words(error)}"
-    run.traceback = plain(str(error.traceback))
-    return "failed"
-
-
-def _in_words(error: CellExecutionError) -> str:
-    if error.ename == "StdinNotImplementedError":
-        return "it asks for input, and nobody is there to answer: use a parameter instead"
-    value = plain(str(error.evalue)).strip().splitlines()
-    return f"{error.ename}: {value[0] if value else ''}".rstrip(": ")
-
-
-def _note_death(client: JobClient, run: Run, status: int, breaches: Mapping[Ending, str]) -> None:
-    place = f"Cell {len(run.cells)}" if run.cells else "Before the first cell"
-    if client.interruption:
-        run.ending = "stopped" if client.guard.stopped else "time"
-        run.sentence = f"{client.interruption}, and did not end when it was interrupted"
-    elif breaches:
-        run.ending, sentence = next(iter(breaches.items()))
-        run.sentence = f"{place}: {sentence}"
-    else:
-        kind, sentence = describe_end(status)
-        run.ending = "memory" if kind == "memory" else "died"
-        run.sentence = f"{place}: {sentence}"
-    run.notes.append("No variable could be saved, because Python had ended")
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def finish(shell: Any, options: str) -> None:
 
     Args:
         shell: The kernel's IPython shell.
-        options: JSON object: `folder`, `which`, `pattern`, `inputs` as `capture` takes them.
+        options: JSON object: `folder`, `which`, `pattern` and the rest as `capture` takes them.
     """
     values = json.loads(options)
     folder = Path(values.pop("folder"))

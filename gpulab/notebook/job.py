@@ -12,7 +12,8 @@ from typing import Any
 
 from gpulab.jobs import OUT_OF_MEMORY_EXIT_CODE, OutputFolder
 from gpulab.notebook.captured import read_captured, write_variables
-from gpulab.notebook.execute import Plan, Run, run_notebook
+from gpulab.notebook.endings import Run
+from gpulab.notebook.execute import Plan, run_notebook
 from gpulab.notebook.figures import write_figures
 from gpulab.notebook.files import FileLimits, harvest_files
 from gpulab.notebook.inputs import INPUTS_FILE

@@ -17,12 +17,14 @@ from gpulab.report.markdown import Report, escape
 
 if TYPE_CHECKING:
     from gpulab.notebook.captured import Captured
-    from gpulab.notebook.execute import Plan, Run
+    from gpulab.notebook.endings import Run
+    from gpulab.notebook.execute import Plan
     from gpulab.notebook.files import Harvest
     from gpulab.notebook.options import Options
 
 MAX_FACTS_BYTES = 1 << 20
 MAX_SHOWN = 100  # rows of a table in the report
+DOUBTS = ("do not rely", "not compared")  # in the note of a model that may not be the original
 
 ENDINGS = {
     "done": "All cells ran.",
@@ -157,6 +159,9 @@ def _write_results(report: Report, results: Results) -> None:
             "Figures": results.figures,
         }
     )
+    for row in rows:
+        if row.saved == "model" and any(words in row.note for words in DOUBTS):
+            report.warning(f"{row.name}: {row.note}")
     for note in [*results.captured.notes, *results.files.notes, *results.files.refused]:
         report.warning(note)
     if rows:
