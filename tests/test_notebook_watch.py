@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -274,6 +275,15 @@ time.sleep(60)
 """
     guarded = guard("open", code, Limits(files=2000))
     assert_ended(guarded, "disk")
+
+
+def test_removed_folder(guard: Guard) -> None:
+    """What a container notices of its job being cancelled."""
+    guarded = guard("open", "time.sleep(60)\n", Limits())
+    time.sleep(1.5)
+    assert guarded.breaches == []
+    shutil.rmtree(guarded.cage.top)
+    assert_ended(guarded, "stopped")
 
 
 def test_measures_no_links_and_no_holes(tmp_path: Path) -> None:

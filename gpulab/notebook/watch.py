@@ -60,9 +60,9 @@ class Watch:
     Args:
         pid: The kernel's process id.
         limits: What is allowed.
-        on_breach: Called once with the kind (`memory`, `processes` or `disk`) and a sentence, in
-            one of the threads, at the moment before every process of the kernel is killed: whoever
-            notices that the kernel has ended knows why. `stop` waits until all are killed.
+        on_breach: Called once, in one of the threads, with the kind (`memory`, `processes`, `disk`,
+            or `stopped` when the folders are gone) and a sentence. At that moment the kernel still
+            lives: whoever notices its end knows why. `stop` waits until all processes are killed.
         folders: Folders whose size is watched.
         spare: Children of this process that have nothing to do with the kernel.
     """
@@ -138,6 +138,10 @@ class Watch:
                 return
             now = time.monotonic() - self._began
             due = now >= next_sample
+            if due and not all(folder.is_dir() for folder in self._folders):
+                # A cancelled job's container may not be told: the server kills its client alone.
+                self._end("stopped", "The server has ended the job and removed its folder.")
+                return
             memory = self._look_at_memory(members, exact=due)
             self._note(Sample(now, memory, len(members)), members, keep=due)
             if due:
