@@ -88,7 +88,6 @@ def ensure_image() -> str:
             *("--build-arg", f"BASE={BASE}"),
             *("--build-arg", "PIP_ARGUMENTS=--no-index --find-links /wheels"),
             *("--volume", f"{wheels}:/wheels:ro"),
-            *("--ignorefile", str(_ignore_file())),
             *("--file", str(CONTAINERFILE), "--tag", name, str(ROOT)),
         )
     STAMP.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
@@ -130,13 +129,6 @@ def _fetch_wheels() -> Path:
             ]
         )
     return wheels
-
-
-def _ignore_file() -> Path:
-    """Nothing of the repository but the locks goes to the builder."""
-    path = FOLDER / "ignore"
-    path.write_text("*\n!locks/notebook-cpu.txt\n", encoding="utf-8")
-    return path
 
 
 def _run(command: Sequence[str], *, check: bool = True) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import yaml
 
@@ -45,9 +44,10 @@ def test_the_tool_speaks_before_the_container_kills() -> None:
     assert words[words.index("--memory-swap") + 1] == words[words.index("--memory") + 1]
 
 
-def test_the_builder_sees_the_lock_alone(tmp_path: Path) -> None:
+def test_the_builder_sees_the_locks_alone() -> None:
     """The Containerfile copies nothing else, so no change of ours needs a new image."""
     text = images.CONTAINERFILE.read_text()
     copied = [line.split()[1] for line in text.splitlines() if line.startswith("COPY")]
     assert copied == [str(images.LOCK.relative_to(ROOT))]
+    assert (ROOT / ".dockerignore").read_text().splitlines()[1:] == ["*", "!locks/*.txt"]
     assert images.image_name().startswith("quay.io/galaxy-gpu-lab/notebook:")
