@@ -69,7 +69,8 @@ def podman(*arguments: str, check: bool = True) -> str:
     Raises:
         LocalGalaxyError: It failed, and `check` is true.
     """
-    return _run([str(PODMAN), *arguments], check=check)
+    # Podman notes in its current folder that a container ran out of memory.
+    return _run([str(PODMAN), *arguments], check=check, cwd=FOLDER)
 
 
 def ensure_image() -> str:
@@ -131,9 +132,15 @@ def _fetch_wheels() -> Path:
     return wheels
 
 
-def _run(command: Sequence[str], *, check: bool = True) -> str:
+def _run(command: Sequence[str], *, check: bool = True, cwd: Path = ROOT) -> str:
     done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", check=False, env=environment()
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=environment(),
+        cwd=cwd,
     )
     if check and done.returncode:
         output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
