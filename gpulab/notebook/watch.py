@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -215,11 +216,12 @@ class Watch:
                 " folders."
             )
         for folder in self._folders:
-            if psutil.disk_usage(str(folder)).free < SPARE_DISK and size > SPARE_DISK:
-                return (
-                    f"The notebook was ended because the disk is full, after it wrote"
-                    f" {size / MIB:.0f} MB."
-                )
+            with suppress(FileNotFoundError):  # the job's folders are gone: seen elsewhere
+                if psutil.disk_usage(str(folder)).free < SPARE_DISK and size > SPARE_DISK:
+                    return (
+                        f"The notebook was ended because the disk is full, after it wrote"
+                        f" {size / MIB:.0f} MB."
+                    )
         return ""
 
     def _end(self, kind: str, sentence: str) -> None:
