@@ -17,6 +17,7 @@ galaxy:       ## run a Galaxy with our tools until Ctrl-C
 
 test: style pytest ## run every test there is
 	$(LOCAL) test
+	$(LOCAL) isolation
 
 test-isolation: ## let hostile notebooks try to break out of their containers; needs podman
 	$(LOCAL) isolation
