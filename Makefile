@@ -1,6 +1,7 @@
 # What a person types. The how is in localgalaxy/; nothing is installed outside of this folder.
 LOCAL := python3 -m localgalaxy
 RUN := .venvs/unet/bin/python -m
+FOLD := .venvs/fold/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -24,6 +25,7 @@ test-isolation: ## let hostile notebooks try to break out of their containers; n
 
 pytest: developer ## test the Python package and the repository
 	$(RUN) pytest
+	$(FOLD) pytest tests/fold
 
 style: developer ## check the Python code's style and types
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy --strict gpulab localgalaxy

@@ -12,10 +12,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from localgalaxy import clienttests, demo, environments, isolation, lint, server, tooltests
+from localgalaxy import (
+    clienttests,
+    demo,
+    environments,
+    isolation,
+    lint,
+    managertests,
+    server,
+    tooltests,
+)
 from localgalaxy.console import LocalGalaxyError, say
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
-from localgalaxy.paths import BUILD, LOG, LOGIN, shown, tool_files, workflow_files
+from localgalaxy.paths import (
+    BUILD,
+    LOG,
+    LOGIN,
+    data_manager_files,
+    shown,
+    tool_files,
+    workflow_files,
+)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -66,6 +83,8 @@ def run_test(arguments: argparse.Namespace) -> int:
                 # Two developers who test two tools at the same time must not share a report.
                 label = kind if everything else "+".join(path.stem for path in files)
                 outcomes += tooltests.run_tests(galaxy, files, label)
+        if set(tools) & set(data_manager_files()):
+            outcomes += shown_one_by_one(managertests.run_tests(galaxy))
         if everything:
             environments.ensure_tools(with_tests=True)
             outcomes += clienttests.run_client_tests(galaxy)
@@ -73,14 +92,15 @@ def run_test(arguments: argparse.Namespace) -> int:
 
 
 def _selected(targets: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    tools = [*tool_files(), *data_manager_files()]
     if not targets:
-        return tool_files(), workflow_files()
+        return tools, workflow_files()
     paths = [target.resolve() for target in targets]
-    known = {*tool_files(), *workflow_files()}
+    known = {*tools, *workflow_files()}
     for path in paths:
         if path not in known:
             raise LocalGalaxyError(
-                f"{shown(path)} is neither a tool below tools/ nor a workflow with tests."
+                f"{shown(path)} is neither a tool of this repository nor a workflow with tests."
             )
     return (
         [path for path in paths if path.suffix == ".xml"],

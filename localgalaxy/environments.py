@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from localgalaxy.console import LocalGalaxyError, step
-from localgalaxy.paths import GALAXY_VENV, LOCKS, NOTEBOOK_VENV, UNET_VENV, VENVS, shown
+from localgalaxy.paths import (
+    FOLD_VENV,
+    GALAXY_VENV,
+    LOCKS,
+    NOTEBOOK_VENV,
+    UNET_VENV,
+    VENVS,
+    shown,
+)
 
 UV_VERSION = "0.13.9"
 UV_VENV = VENVS / "uv"
@@ -22,6 +30,8 @@ GALAXY_LOCKS = ("galaxy.txt",)
 UNET_LOCKS = ("unet-cpu.txt",)
 NOTEBOOK_LOCKS = ("notebook-cpu.txt",)
 TEST_LOCKS = ("unet-cpu.txt", "notebook-cpu.txt", "test.txt")
+FOLD_LOCKS = ("fold-cpu.txt",)
+FOLD_TEST_LOCKS = ("fold-cpu.txt", "fold-test.txt")
 
 # The test programs must not change the versions with which the tools run.
 LOCK_SOURCES = {
@@ -41,7 +51,24 @@ LOCK_SOURCES = {
         *("--extra", "notebook"),
         *("-c", "locks/unet-cpu.txt"),
     ],
-    "test.txt": ["pyproject.toml", "--all-extras", "-c", "locks/notebook-cpu.txt"],
+    # All but the folding tools, whose libraries want other versions of the same ones.
+    "test.txt": [
+        "pyproject.toml",
+        *("--extra", "build"),
+        *("--extra", "predict"),
+        *("--extra", "train"),
+        *("--extra", "notebook"),
+        *("--extra", "client"),
+        *("--extra", "test"),
+        *("-c", "locks/notebook-cpu.txt"),
+    ],
+    "fold-cpu.txt": ["pyproject.toml", "--extra", "fold"],
+    "fold-test.txt": [
+        "pyproject.toml",
+        *("--extra", "fold"),
+        *("--extra", "test"),
+        *("-c", "locks/fold-cpu.txt"),
+    ],
 }
 
 
@@ -74,13 +101,15 @@ def ensure_tools(*, with_tests: bool = False) -> None:
 
     Args:
         with_tests: Whether the developers' programs, and all that the tests import, are wanted in
-            the environment of the segmentation tools.
+            the environments of the segmentation and the folding tools.
     """
     if with_tests:
         _ensure(UNET_VENV, TEST_LOCKS, "the tools' libraries and the test programs")
     else:
         _ensure(UNET_VENV, UNET_LOCKS, "the segmentation tools' libraries")
     _ensure(NOTEBOOK_VENV, NOTEBOOK_LOCKS, "the notebook tool's libraries")
+    fold_locks = FOLD_TEST_LOCKS if with_tests else FOLD_LOCKS
+    _ensure(FOLD_VENV, fold_locks, "the folding tools' libraries")
 
 
 def _ensure(venv: Path, locks: Sequence[str], what: str) -> None:

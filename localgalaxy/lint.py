@@ -83,7 +83,8 @@ def write_format(files: Sequence[Path]) -> None:
 
 def xml_files() -> list[Path]:
     """Return every XML file that we format; links are other files' names."""
-    found = [*ROOT.glob("macros/*.xml"), *ROOT.glob("tools/*/*.xml")]
+    patterns = ("macros/*.xml", "tools/*/*.xml", "data_managers/*/data_manager/*.xml")
+    found = [path for pattern in patterns for path in ROOT.glob(pattern)]
     return sorted(path for path in found if not path.is_symlink())
 
 
@@ -112,7 +113,8 @@ def publish_repositories(folder: Path, shed: str) -> Iterator[Outcome]:
     options = ["--shed_target", shed, "--shed_key_from_env", "SHED_API_KEY"]
     options += ["--force_repository_creation", "--check_diff"]
     # The suite names the others, so it comes last.
-    paths = sorted(folder.glob("tools/*"), key=lambda path: path.name.startswith("suite_"))
+    paths = [*sorted(folder.glob("data_managers/*")), *sorted(folder.glob("tools/*"))]
+    paths.sort(key=lambda path: path.name.startswith("suite_"))
     for path in paths:
         outcome = planemo.check(f"publish {path.name}", ["shed_update", *options, str(path)])
         yield outcome

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "locks"
 # A test that needs the tools as they are published, or a Galaxy of its own, names other folders.
 TOOLS = ROOT / os.environ.get("LOCALGALAXY_TOOLS", "tools")
+DATA_MANAGERS = ROOT / "data_managers"
 WORKFLOWS = ROOT / "workflows"
 TEST_DATA = ROOT / "test-data"
 GALAXY_TESTS = ROOT / "tests" / "galaxy"
@@ -17,6 +18,7 @@ VENVS = ROOT / ".venvs"
 GALAXY_VENV = VENVS / "galaxy"
 UNET_VENV = VENVS / "unet"
 NOTEBOOK_VENV = VENVS / "notebook"
+FOLD_VENV = VENVS / "fold"
 
 BUILD = ROOT / "build"
 
@@ -29,6 +31,8 @@ LOGIN = STATE / "login.txt"
 REPORTS = STATE / "reports"
 KEEPER = ROOT / "localgalaxy" / "keeper.py"
 DOWNLOADS = STATE / "downloads"
+# One for all states: it takes a minute to make and is never changed.
+FOLD = ROOT / ".galaxy" / "fold"
 
 
 def private_home() -> Path:
@@ -45,6 +49,11 @@ def tool_files() -> list[Path]:
         for path in sorted(TOOLS.glob("*/*.xml"))
         if "<tool " in path.read_text(encoding="utf-8")
     ]
+
+
+def data_manager_files() -> list[Path]:
+    """Return the XML file of every data manager's tool."""
+    return sorted(DATA_MANAGERS.glob("*/data_manager/data_manager_*.xml"))
 
 
 def workflow_files() -> list[Path]:

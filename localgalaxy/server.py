@@ -11,15 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO
 
-from localgalaxy import api, settings
+from localgalaxy import api, folding, settings
 from localgalaxy.console import LocalGalaxyError, say, step
 from localgalaxy.environments import environment
 from localgalaxy.paths import (
     DOWNLOADS,
+    FOLD,
     GALAXY_VENV,
     KEEPER,
     LOG,
@@ -81,7 +82,7 @@ def running_galaxy(adapt: settings.AdaptJobs | None = None) -> Iterator[Galaxy]:
 
 
 def remove_state() -> None:
-    """Remove the database, the datasets and the logs; downloads stay.
+    """Remove the database, the datasets and the logs; downloads and stand-in weights stay.
 
     Raises:
         LocalGalaxyError: Galaxy runs.
@@ -92,7 +93,7 @@ def remove_state() -> None:
         if not _try_lock(owner, fcntl.LOCK_EX):
             raise LocalGalaxyError("Galaxy runs: stop it first.")
         for path in STATE.iterdir():
-            if path.is_dir() and path != DOWNLOADS:
+            if path.is_dir() and path not in (DOWNLOADS, FOLD):
                 shutil.rmtree(path)
             elif path.is_file() and path.suffix != ".lock":
                 path.unlink()
@@ -131,9 +132,10 @@ def _read_running() -> Galaxy | None:
 @contextmanager
 def _own(owner: IO[str], adapt: settings.AdaptJobs | None) -> Iterator[Galaxy]:
     RUNNING.unlink(missing_ok=True)
-    port = _free_port()
+    port, msa_port = _free_ports(2)
     url = f"http://127.0.0.1:{port}"
-    config = settings.write_all(url, adapt)
+    folding.prepare()
+    config = settings.write_all(url, f"http://127.0.0.1:{msa_port}", adapt)
     variables = environment(
         GALAXY_VENV,
         {
@@ -144,9 +146,16 @@ def _own(owner: IO[str], adapt: settings.AdaptJobs | None) -> Iterator[Galaxy]:
         },
     )
     command = [sys.executable, "-I", str(KEEPER), str(os.getpid()), str(PATIENCE)]
+    programs = [
+        *settings.server_command(port),
+        "--",
+        *settings.worker_command(),
+        "--",
+        *folding.server_command(msa_port),
+    ]
     with LOG.open("wb") as log:
         keeper = subprocess.Popen(
-            [*command, *settings.server_command(port), "--", *settings.worker_command()],
+            [*command, *programs],
             cwd=STATE,
             env=variables,
             stdin=subprocess.DEVNULL,
@@ -202,10 +211,12 @@ def _log_tail(lines: int = 30) -> str:
     return "\n".join([f"The last lines of {shown(LOG)}:", *text])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _stop(keeper: subprocess.Popen[bytes]) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from localgalaxy import folding
 from localgalaxy.paths import (
     CONFIG,
+    FOLD_VENV,
     GALAXY_VENV,
     NOTEBOOK_VENV,
     SECRETS,
@@ -27,7 +29,13 @@ USER_EMAIL = "lab@localgalaxy.example"
 USER_NAME = "lab"
 JOB_WORKERS = 2
 # Tools whose jobs run elsewhere than in the environment of the segmentation tools.
-TOOL_VENVS = {"run_jupyter_job": NOTEBOOK_VENV}
+TOOL_VENVS = {
+    "run_jupyter_job": NOTEBOOK_VENV,
+    "colabfold_search": FOLD_VENV,
+    "colabfold_batch": FOLD_VENV,
+    "data_manager_colabfold_weights": FOLD_VENV,
+    "data_manager_colabfold_databases": FOLD_VENV,
+}
 AdaptJobs = Callable[[dict[str, Any]], dict[str, Any]]
 QUEUE = "galaxy.external"  # of the worker that uploads and reads metadata
 
@@ -116,17 +124,19 @@ def write_job_conf(adapt: AdaptJobs | None = None) -> None:
 def _job_environment(name: str, venv: Path) -> dict[str, Any]:
     script = CONFIG / f"job_environment_{name}.sh"
     activate = shlex.quote(str(venv / "bin" / "activate"))
+    more = folding.VARIABLES if venv == FOLD_VENV else {}
+    variables = [{"name": variable, "value": value} for variable, value in more.items()]
     script.write_text(JOB_ENVIRONMENT.format(activate=activate), encoding="utf-8")
     return {
         "runner": "local",
         "local_slots": max(1, (os.cpu_count() or 1) // JOB_WORKERS),
-        "env": [{"file": str(script)}],
+        "env": [{"file": str(script)}, *variables],
         # What a job prints is seen while it runs.
         "live_tool_output_reporting": True,
     }
 
 
-def write_galaxy_config(url: str, secret: dict[str, str]) -> Path:
+def write_galaxy_config(url: str, secret: dict[str, str], msa_server: str) -> Path:
     """Write `galaxy.yml` and return its path."""
     database = STATE / "database.sqlite"
     galaxy: dict[str, Any] = {
@@ -140,7 +150,9 @@ def write_galaxy_config(url: str, secret: dict[str, str]) -> Path:
         "job_config_file": str(CONFIG / "job_conf.yml"),
         "tool_test_data_directories": str(TEST_DATA),
         # The tables that come with Galaxy would be fetched from the internet at each start.
-        "tool_data_table_config_path": str(CONFIG / "tool_data_table_conf.xml"),
+        "tool_data_table_config_path": str(folding.write_tables(msa_server)),
+        "data_manager_config_file": str(folding.write_data_managers()),
+        "galaxy_data_manager_data_path": str(folding.FETCHED),
         "watch_tools": "auto",
         "watch_tool_data_dir": "false",
         # Otherwise the jobs of tools outside of a Tool Shed run with Galaxy's own Python.
@@ -201,17 +213,25 @@ def _logging() -> dict[str, Any]:
     }
 
 
-def write_all(url: str, adapt: AdaptJobs | None = None) -> Path:
-    """Write every file and return the path of `galaxy.yml`; see `write_job_conf` for `adapt`."""
+def write_all(url: str, msa_server: str, adapt: AdaptJobs | None = None) -> Path:
+    """Write every file.
+
+    Args:
+        url: Address of Galaxy.
+        msa_server: Address of the stand-in for an MSA server.
+        adapt: See `write_job_conf`.
+
+    Returns:
+        The path of `galaxy.yml`.
+    """
     (CONFIG / "managed").mkdir(parents=True, exist_ok=True)
     # What was queued when Galaxy ended belongs to jobs that are no more.
     for path in (_queue(), STATE / "data" / "results.sqlite"):
         path.unlink(missing_ok=True)
     _queue().parent.mkdir(parents=True, exist_ok=True)
-    (CONFIG / "tool_data_table_conf.xml").write_text("<tables/>\n", encoding="utf-8")
     write_tool_conf()
     write_job_conf(adapt)
-    return write_galaxy_config(url, make_secrets())
+    return write_galaxy_config(url, make_secrets(), msa_server)
 
 
 def server_command(port: int) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from localgalaxy import api, planemo
 from localgalaxy.console import LocalGalaxyError, Progress, say
 from localgalaxy.outcomes import Outcome
-from localgalaxy.paths import REPORTS, shown, tool_files
+from localgalaxy.paths import REPORTS, data_manager_files, shown, tool_files
 from localgalaxy.server import Galaxy
 from localgalaxy.testreport import read_report
 
@@ -90,7 +90,7 @@ def _refuse_paused(galaxy: Galaxy) -> None:
     Raises:
         LocalGalaxyError: A job is paused; the message says which input.
     """
-    ours = {path.stem for path in tool_files()}
+    ours = {path.stem for path in [*tool_files(), *data_manager_files()]}
     for job in api.request(galaxy.url, "/api/jobs?state=paused", key=galaxy.user_key):
         if job["tool_id"] in ours:
             path = f"/api/jobs/{job['id']}"

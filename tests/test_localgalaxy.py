@@ -9,12 +9,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from localgalaxy import demo, environments, outcomes, scores, settings, testreport, tooltests
+from localgalaxy import (
+    demo,
+    environments,
+    folding,
+    outcomes,
+    scores,
+    settings,
+    testreport,
+    tooltests,
+)
 from localgalaxy.console import LocalGalaxyError, Progress
-from localgalaxy.paths import KEEPER, ROOT
+from localgalaxy.paths import KEEPER, ROOT, data_manager_files
 from localgalaxy.workflow_inputs import build_inputs
 
 # A program that starts a child in a process group and session of its own, as Galaxy does with jobs,
@@ -211,3 +221,30 @@ def test_progress_without_a_terminal_prints_what_changed(
     progress.show(["one: 2", "two: 1"])
     Progress(only_live=True).show(["nothing"])
     assert capsys.readouterr().out.splitlines() == ["one: 1", "two: 1", "one: 2"]
+
+
+def test_rows_for_the_folding_tools_fill_every_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "CONFIG", tmp_path)
+    tables = ElementTree.parse(folding.write_tables("http://127.0.0.1:1")).findall("table")
+    assert len(tables) == 3
+    for table in tables:
+        columns = str(table.findtext("columns")).split(",")
+        file = table.find("file")
+        assert file is not None
+        rows = Path(file.attrib["path"]).read_text("utf-8").splitlines()
+        assert rows
+        assert {len(row.split("\t")) for row in rows} == {len(columns)}
+
+
+def test_data_managers_are_found_and_what_they_made_is_gone_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "CONFIG", tmp_path)
+    monkeypatch.setattr(folding, "FETCHED", tmp_path / "fetched")
+    (tmp_path / "fetched" / "old").mkdir(parents=True)
+    managers = ElementTree.parse(folding.write_data_managers()).findall("data_manager")
+    assert {Path(one.attrib["tool_file"]) for one in managers} == set(data_manager_files())
+    assert list((tmp_path / "fetched").iterdir()) == []
+    assert {one.attrib["id"] for one in managers} <= settings.TOOL_VENVS.keys()
