@@ -1,0 +1,1 @@
+"""Protein structures: queries, searches, folding with ColabFold, and what its results say."""
