@@ -61,3 +61,16 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
         axes[0, 1].plot([1, 2], [3, 4])
         save_figure(figure, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_long_report_keeps_what_galaxy_shows(tmp_path: Path) -> None:
+    report = Report("Long")
+    report.text("first")
+    report.table(("n",), [(number,) for number in range(5000)])
+    report.text("last")
+    report.write(tmp_path / "report.md")
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert "first" in text
+    assert "last" not in text
+    assert text.rstrip().endswith("see the other outputs.*")
+    assert len(text.encode()) <= 10 * 1024

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from gpulab.notebook.options import Options
 
 MAX_FACTS_BYTES = 1 << 20
-MAX_SHOWN = 100  # rows of a table in the report
+MAX_SHOWN = 40  # rows of a table in the report
+MAX_WARNINGS = 10
+MAX_VERSIONS = 150
 DOUBTS = ("do not rely", "not compared")  # in the note of a model that may not be the original
 
 ENDINGS = {
@@ -90,8 +92,8 @@ def write_report(path: Path, plan: Plan, options: Options, run: Run, results: Re
     if results.seed_advice:
         report.text(escape(results.seed_advice))
     report.image("usage")
-    _write_cells(report, plan, run)
     _write_results(report, results)
+    _write_cells(report, plan, run)
     _write_inputs(report, options)
     _write_isolation(report, plan)
     _write_versions(report, results.facts)
@@ -159,11 +161,16 @@ def _write_results(report: Report, results: Results) -> None:
             "Figures": results.figures,
         }
     )
-    for row in rows:
-        if row.saved == "model" and any(words in row.note for words in DOUBTS):
-            report.warning(f"{row.name}: {row.note}")
-    for note in [*results.captured.notes, *results.files.notes, *results.files.refused]:
-        report.warning(note)
+    doubtful = [
+        f"{row.name}: {row.note}"
+        for row in rows
+        if row.saved == "model" and any(words in row.note for words in DOUBTS)
+    ]
+    notes = [*doubtful, *results.captured.notes, *results.files.notes, *results.files.refused]
+    for note in notes[:MAX_WARNINGS]:
+        report.warning(note[:300])
+    if notes[MAX_WARNINGS:]:
+        report.warning(f"{len(notes) - MAX_WARNINGS} more things like these")
     if rows:
         report.dataset_table("variables_table")
 
@@ -189,5 +196,6 @@ def _write_isolation(report: Report, plan: Plan) -> None:
 
 def _write_versions(report: Report, facts: Facts) -> None:
     report.heading("Versions")
-    known = {"run_jupyter_job": __version__, "Python": platform.python_version()}
-    report.items(known | dict(list(facts.versions.items())[:MAX_SHOWN]))
+    known = {"run_jupyter_job": __version__, "Python": platform.python_version(), **facts.versions}
+    named = [f"{name} {version}" for name, version in known.items()]
+    report.text(escape(", ".join(named[:MAX_VERSIONS])))

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+# Of a report Galaxy shows the beginning (`DatasetsService.report` of 26.1).
+SHOWN_BYTES = 10 * 1024 - 2
+LEFT_OUT = "*The rest does not fit into a report: see the other outputs.*"
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|<>~$&])")
 
 
@@ -52,12 +55,13 @@ class Report:
         lines += ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in rows]
         self._parts.append("\n".join(lines))
 
-    def code(self, text: str, *, most_lines: int = 60) -> None:
-        """Add text as it is, in a block of its own; of a long one the last lines.
+    def code(self, text: str, *, most_lines: int = 40, most_columns: int = 120) -> None:
+        """Add text as it is, in a block of its own; of a long one the last lines, cut at the right.
 
         Galaxy looks for its directives in code as well, so what begins one is written differently.
         """
-        lines = text.replace("`" * 3, "'" * 3).replace("${", "$ {").splitlines()
+        text = text.replace("`" * 3, "'" * 3).replace("${", "$ {")
+        lines = [line[:most_columns] for line in text.splitlines()]
         left_out = (
             [f"[{len(lines) - most_lines} lines left out]"] if len(lines) > most_lines else []
         )
@@ -76,5 +80,12 @@ class Report:
         self._parts.append(f"```galaxy\n{call}\n```")
 
     def write(self, path: Path) -> None:
-        """Write the report as UTF-8."""
-        path.write_text("\n\n".join(self._parts) + "\n", encoding="utf-8")
+        """Write the report as UTF-8, without the last parts if Galaxy would not show them."""
+        kept, size = [], len(LEFT_OUT.encode())
+        for part in self._parts:
+            size += len(part.encode()) + 2
+            if size > SHOWN_BYTES:
+                kept.append(LEFT_OUT)
+                break
+            kept.append(part)
+        path.write_text("\n\n".join(kept) + "\n", encoding="utf-8")
