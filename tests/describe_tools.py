@@ -14,11 +14,12 @@ import edam_ontology
 from galaxy.tool_util.parser.factory import get_tool_source
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(folder: Path, path: Path) -> dict[str, Any]:
     source = get_tool_source(str(path))
     required = source.parse_required_files()
     return {
-        "repository": path.parent.name,
+        # Of a data manager's repository the tool lies in a folder of its own.
+        "repository": folder.name,
         "file": path.name,
         "id": source.parse_id(),
         "version": source.parse_version(),
@@ -47,9 +48,9 @@ def edam_labels() -> dict[str, str]:
 
 if __name__ == "__main__":
     tools = [
-        describe(path)
-        for folder in sys.argv[1:]
-        for path in sorted(Path(folder).glob("*.xml"))
+        describe(folder, path)
+        for folder in map(Path, sys.argv[1:])
+        for path in sorted([*folder.glob("*.xml"), *folder.glob("data_manager/*.xml")])
         if "<tool " in path.read_text("utf-8")
     ]
     print(json.dumps({"tools": tools, "edam": edam_labels()}))

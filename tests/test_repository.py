@@ -8,22 +8,39 @@ import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from localgalaxy import lint
 from localgalaxy.environments import LOCK_SOURCES, environment
-from localgalaxy.paths import GALAXY_VENV, LOCKS, ROOT, TOOLS, tool_files
+from localgalaxy.paths import (
+    DATA_MANAGERS,
+    GALAXY_VENV,
+    LOCKS,
+    ROOT,
+    TOOLS,
+    data_manager_files,
+    tool_files,
+)
 
 PROFILE = "25.0"
 LARGEST = 1_000_000  # bytes of a tracked file
 # Terms that say what our tools do, with the labels that we mean by them.
 EDAM = {
+    "operation_0227": "Indexing",
+    "operation_0338": "Sequence database search",
+    "operation_0474": "Protein structure prediction",
+    "operation_2422": "Data retrieval",
     "operation_2409": "Data handling",
     "operation_3359": "Splitting",
     "operation_2945": "Analysis",
     "operation_3443": "Image analysis",
     "topic_3316": "Computer science",
+    "topic_0080": "Sequence analysis",
+    "topic_0082": "Structure prediction",
+    "topic_0130": "Protein folding, stability and design",
+    "topic_2814": "Protein structure analysis",
     "topic_3382": "Imaging",
     "topic_3384": "Medical imaging",
     "topic_3474": "Machine learning",
@@ -72,7 +89,9 @@ def project() -> dict[str, Any]:
 
 def test_every_tool_is_read_by_galaxy(described: dict[str, Any]) -> None:
     found = {(tool["repository"], tool["file"]) for tool in described["tools"]}
-    assert found == {(path.parent.name, path.name) for path in tool_files()}
+    tools = {(path.parent.name, path.name) for path in tool_files()}
+    # A data manager's repository is named after its tool.
+    assert found == tools | {(path.parents[1].name, path.name) for path in data_manager_files()}
 
 
 def test_tool_ids_and_profiles(described: dict[str, Any]) -> None:
@@ -113,7 +132,10 @@ def test_links_point_into_the_repository() -> None:
     for folder in sorted({path.parent for path in tool_files()}):
         assert (folder / "macros.xml").readlink() == Path("../../macros/macros.xml")
         assert (folder / "gpulab").readlink() == Path("../../gpulab")
-    for path in TOOLS.rglob("*"):
+    for folder in sorted({path.parent for path in data_manager_files()}):
+        assert (folder / "macros.xml").readlink() == Path("../../../macros/macros.xml")
+        assert (folder / "gpulab").readlink() == Path("../../../gpulab")
+    for path in [*TOOLS.rglob("*"), *DATA_MANAGERS.rglob("*")]:
         if path.is_symlink():
             assert not path.readlink().is_absolute(), path
             assert path.resolve().is_relative_to(ROOT), path
@@ -127,7 +149,9 @@ def test_published_repositories_have_no_links(published: list[Path]) -> None:
 
 
 def test_each_tool_folder_is_published(published: list[Path]) -> None:
-    assert {path.parent.name for path in tool_files()} <= {folder.name for folder in published}
+    folders = {path.parent for path in tool_files()}
+    folders |= {path.parents[1] for path in data_manager_files()}
+    assert {folder.name for folder in folders} <= {folder.name for folder in published}
 
 
 def test_versions_agree(described: dict[str, Any]) -> None:
@@ -156,6 +180,29 @@ def test_lock_pins_each_direct_requirement(lock: str) -> None:
 def test_test_programs_leave_the_tools_versions_alone() -> None:
     runtime, developer = pinned("unet-cpu.txt"), pinned("test.txt")
     assert {name: developer.get(name) for name in runtime} == runtime
+
+
+def test_test_programs_leave_the_folding_tools_versions_alone() -> None:
+    runtime, developer = pinned("fold-cpu.txt"), pinned("fold-test.txt")
+    assert {name: developer.get(name) for name in runtime} == runtime
+
+
+def test_data_managers_know_every_column_of_their_table() -> None:
+    tables = ElementTree.parse(ROOT / "tool_data_table_conf.xml.sample")
+    columns = {
+        table.attrib["name"]: {name.strip() for name in str(table.findtext("columns")).split(",")}
+        for table in tables.iter("table")
+    }
+    for name, wanted in columns.items():
+        sample = (ROOT / "tool-data" / f"{name}.loc.sample").read_text("utf-8").splitlines()
+        assert {len(line.split("\t")) for line in sample if "\t" in line} == {len(wanted)}, name
+    for folder in {path.parents[1] for path in data_manager_files()}:
+        config = ElementTree.parse(folder / "data_manager_conf.xml")
+        for manager in config.iter("data_manager"):
+            assert (folder / manager.attrib["tool_file"]).is_file()
+        for table in config.iter("data_table"):
+            found = {column.attrib["name"] for column in table.iter("column")}
+            assert found == columns[table.attrib["name"]]
 
 
 def test_locks_hold_no_hashes_and_no_addresses() -> None:
