@@ -387,3 +387,20 @@ def test_notebooks_of_the_tutorial(
     assert Path("remote_results/models/model.onnx").stat().st_size > 10_000
     papermill.execute_notebook("6_predict_remote_model.ipynb", "6.ipynb", **options)
     assert "pooled" in Path("predicted/metrics.tabular").read_text()
+
+
+def test_notebook_that_folds(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import papermill
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    shutil.copy(ROOT / "docs" / "notebooks" / "7_fold.ipynb", "7_fold.ipynb")
+    parameters = {"name": "short", "sequence": "MKLVINGDEW", "models": 1, "recycles": 0}
+    options: dict[str, Any] = {"kernel_name": "python3", "progress_bar": False}
+    ran = papermill.execute_notebook("7_fold.ipynb", "7.ipynb", parameters, **options)
+    text = nbformat.writes(ran)
+    assert environment["GALAXY_API_KEY"] not in text
+    assert text.count("image/png") >= 3
+    scores = Path("folded/scores.tsv").read_text().splitlines()
+    # The stand-in weights of the local Galaxy say 61 of every residue in the first network.
+    assert "61" in scores[1].split("\t")[scores[0].split("\t").index("mean_plddt")]
+    assert list(Path("folded/best").glob("*.pdb"))
