@@ -248,13 +248,14 @@ def test_environment_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "do-not-tell" not in "".join(trial.texts)
 
 
-def test_the_notebook_is_whole_while_it_runs(tmp_path: Path) -> None:
-    """The job itself is killed in the second cell: what the first one printed is there."""
+def job_in_its_second_cell(tmp_path: Path, first: str) -> tuple[subprocess.Popen[str], Path]:
+    """Start a job of its own and return it and its folder when its second cell runs."""
     script = tmp_path / "job.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[2])\n"
         "from test_notebook_execute import Trial\n"
-        "Trial(Path(sys.argv[1]), \"print('first')\", 'import time; time.sleep(300)')\n"
+        f"t = Trial(Path(sys.argv[1]), {first!r}, 'import time; time.sleep(300)')\n"
+        "print(t.run.ending, t.states, '\"kept\"' in t.rows, t.run.sentence)\n"
     )
     folder = tmp_path / "job"
     folder.mkdir()
@@ -262,41 +263,37 @@ def test_the_notebook_is_whole_while_it_runs(tmp_path: Path) -> None:
         [sys.executable, str(script), str(folder), str(ROOT / "tests")],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     executed = folder / "executed.ipynb"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         time.sleep(0.2)
-        if executed.exists() and "running" in executed.read_text().rpartition("first")[2]:
-            break
+        if executed.exists() and '"status": "running"' in executed.read_text():
+            notebook: Any = nbformat.read(executed, as_version=4)
+            if notebook.cells[1].metadata.papermill.status == "running":
+                return job, folder
+    job.kill()
+    raise AssertionError("the second cell did not begin")
+
+
+def test_the_notebook_is_whole_while_it_runs(tmp_path: Path) -> None:
+    """The job itself is killed in the second cell: what the first one printed is there."""
+    job, folder = job_in_its_second_cell(tmp_path, "print('first')")
     below = psutil.Process(job.pid).children(recursive=True)
     os.kill(job.pid, signal.SIGKILL)
-    job.wait()
-    notebook: Any = nbformat.read(executed, as_version=4)
+    job.communicate()
+    notebook: Any = nbformat.read(folder / "executed.ipynb", as_version=4)
     assert notebook.cells[0].outputs[0].text == "first\n"
     _, alive = psutil.wait_procs(below, timeout=20)
     assert not alive, "the kernel outlived its job"
 
 
 def test_sigterm_ends_in_order(tmp_path: Path) -> None:
-    script = tmp_path / "job.py"
-    script.write_text(
-        "import os, sys, threading\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[2])\n"
-        "from test_notebook_execute import Trial\n"
-        "threading.Timer(8, lambda: os.kill(os.getpid(), 15)).start()\n"
-        "t = Trial(Path(sys.argv[1]), 'kept = 1', 'import time; time.sleep(300)')\n"
-        "print(t.run.ending, t.states, '\"kept\"' in t.rows, t.run.sentence)\n"
-    )
-    folder = tmp_path / "job"
-    folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder), str(ROOT / "tests")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    job, _ = job_in_its_second_cell(tmp_path, "kept = 1")
+    os.kill(job.pid, signal.SIGTERM)
+    output, _ = job.communicate(timeout=120)
     expected = "stopped ['done', 'interrupted'] True The server ended the job (SIGTERM)"
-    assert done.stdout.splitlines()[-1] == expected, done.stderr
+    assert output.splitlines()[-1] == expected

@@ -26,34 +26,16 @@ MAX_MEMBERS = 100_000
 
 
 @dataclass(frozen=True)
-class Job:
-    """A query as it goes to ColabFold.
+class Job(Query):
+    """A query as it goes to ColabFold, its chains in the order of the structure.
 
     Attributes:
-        name: Name of its outputs, safe for files and different from every other's.
-        label: Its name as the user wrote it.
-        chains: Residues of each chain in the order of the structure.
         alignment: Its a3m file as ColabFold reads it; None to fold the sequence alone.
         depth: Rows of that file; 1 without.
-        problem: Why it cannot be folded, as a sentence; empty where it can.
     """
 
-    name: str
-    label: str
-    chains: tuple[str, ...]
     alignment: Path | None = None
     depth: int = 1
-    problem: str = ""
-
-    @property
-    def length(self) -> int:
-        """Residues of all chains together."""
-        return sum(map(len, self.chains))
-
-    @property
-    def is_complex(self) -> bool:
-        """Whether it has several chains."""
-        return len(self.chains) > 1
 
 
 def read_jobs(options: FoldOptions, folder: Path) -> list[Job]:
@@ -120,7 +102,7 @@ def _alignment(file: File, label: str, name: str, folder: Path | None, limits: L
         return Job(name, label or name, chains)
     path = folder / f"{name}.a3m"
     path.write_bytes(normalised(file.path.read_bytes(), alignment))
-    return Job(name, label or name, chains, path, _rows(alignment))
+    return Job(name, label or name, chains, alignment=path, depth=_rows(alignment))
 
 
 def _rows(alignment: Alignment) -> int:

@@ -21,7 +21,10 @@ def read(folder: Path, **changes: Any) -> FoldOptions:
 
 
 def command(folder: Path, options: FoldOptions, *depths: int) -> list[str]:
-    jobs = {f"q{i}": Job(f"q{i}", "", ("PIAQ",), DATA, depth) for i, depth in enumerate(depths)}
+    jobs = {
+        f"q{i}": Job(f"q{i}", "", ("PIAQ",), alignment=DATA, depth=depth)
+        for i, depth in enumerate(depths)
+    }
     batch = Batch(jobs, "alphafold2_ptm", folder)
     return _Runner(batch, options, folder / "log", print, 0, 1).command(folder / "in", jobs)
 
