@@ -105,7 +105,7 @@ function draw() {
   shown.sort((a, b) => a.depth - b.depth);
   pen.clearRect(0, 0, canvas.width, canvas.height);
   for (const { residue, from, to, depth } of shown) {
-    const width = Math.max(2, 2 * RADIUS * from[3]);
+    const width = Math.max(torn ? 10 : 2, 2 * RADIUS * from[3]);
     // An outline keeps crossing pieces apart; with square ends it does not cover its neighbours.
     for (const [colour, more, cap] of [["#444", 0.25 * width, torn ? "round" : "butt"], [faded(colourOf(residue), depth), 0, "round"]]) {
       pen.strokeStyle = colour;
