@@ -1,4 +1,5 @@
 # %%
+import contextlib
 import ctypes
 import json
 import os
@@ -82,6 +83,12 @@ places = [
     above,
 ]
 for place in places:
+    if place.startswith("/tmp/"):
+        # The container has a /tmp of its own, in which a checkout below /tmp has a namesake: that
+        # it can be written says nothing. Whether anything arrived outside is looked at outside.
+        with contextlib.suppress(OSError):
+            open(os.path.join(place, "was-here"), "w").close()
+        continue
     attempt(f"write in {place}", lambda place=place: open(os.path.join(place, "was-here"), "w"))
 attempt("write an input", lambda: open("targets.json", "a").write("x"))
 attempt(
