@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from gpulab.errors import InputError
 from gpulab.fold.databases import Databases, check_databases
 from gpulab.fold.databases_build import Taxonomy, build_clusters, build_sequences
 from gpulab.fold.fetch import sum_of
+from gpulab.fold.full_disk import full_disk_told
 from gpulab.fold.table_rows import MANAGER_FILE, one_line, row_value, write_row
 from gpulab.jobs import OutputFolder
 
@@ -68,7 +68,7 @@ def _built(form: dict[str, Any], folder: Path) -> Databases:
     threads = int(os.environ.get("GALAXY_SLOTS") or 1)
     thorough = form["clustering"] == "thorough"
     environmental, templates = form.get("environmental"), form.get("templates")
-    try:
+    with full_disk_told("databases"):
         build_clusters(
             Path(form["members"]),
             folder,
@@ -83,13 +83,6 @@ def _built(form: dict[str, Any], folder: Path) -> Databases:
             )
         if templates:
             build_sequences(Path(templates), folder, TEMPLATES)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise InputError(
-            f"The databases cannot be written ({error.strerror}): make room on the disk of the"
-            " jobs' folders"
-        ) from error
     return check_databases(
         folder, MEMBERS, ENVIRONMENTAL if environmental else "", TEMPLATES if templates else ""
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from gpulab.errors import InputError
 from gpulab.fold.fetch import Fetched, fetch
+from gpulab.fold.full_disk import full_disk_told
 from gpulab.fold.table_rows import MANAGER_FILE, one_line, row_value, write_row
 from gpulab.fold.unpack import unpack
 from gpulab.fold.weights import MODEL_TYPES, PARAMS, check_archives, missing_files, model_types_in
@@ -70,17 +70,10 @@ def weights_job(params: dict[str, Any], outputs: OutputFolder) -> None:
     folder = outputs.folder(FOLDER)
     params_folder = folder / PARAMS
     params_folder.mkdir()
-    try:
+    with full_disk_told("weights"):
         fetched = _fetch_all(source, params_folder)
         model_types = _check(params_folder, source)
         _write_sources(folder / SOURCES_FILE, source, fetched)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise InputError(
-            f"The weights cannot be written ({error.strerror}): make room on the disk of the jobs'"
-            " folders"
-        ) from error
     sums = [file.sha256 for file in fetched]
     row = {
         "value": row_value(f"{source.name} {source.version}", sums),
