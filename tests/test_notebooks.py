@@ -22,6 +22,7 @@ NAMES = [
     "4_train_remotely",
     "5_submit",
     "6_predict_remote_model",
+    "7_fold",
 ]
 LIMIT = 400  # seconds for a cell on a busy machine
 # What Galaxy does after the last cell: it saves the variables.
