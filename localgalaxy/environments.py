@@ -17,6 +17,7 @@ from localgalaxy.paths import (
     GALAXY_VENV,
     LOCKS,
     NOTEBOOK_VENV,
+    TOOLSHED_VENV,
     UNET_VENV,
     VENVS,
     shown,
@@ -32,10 +33,13 @@ NOTEBOOK_LOCKS = ("notebook-cpu.txt",)
 TEST_LOCKS = ("unet-cpu.txt", "notebook-cpu.txt", "test.txt")
 FOLD_LOCKS = ("fold-cpu.txt",)
 FOLD_TEST_LOCKS = ("fold-cpu.txt", "fold-test.txt")
+TOOLSHED_LOCKS = ("toolshed.txt",)
 
 # The test programs must not change the versions with which the tools run.
 LOCK_SOURCES = {
     "galaxy.txt": ["locks/galaxy.in"],
+    # Of one release with Galaxy, whose packages it shares.
+    "toolshed.txt": ["locks/toolshed.in", "-c", "locks/galaxy.txt"],
     "unet-cpu.txt": [
         "pyproject.toml",
         *("--extra", "build"),
@@ -94,6 +98,11 @@ def environment(venv: Path | None = None, extra: Mapping[str, str] | None = None
 def ensure_galaxy() -> None:
     """Make the environment of Galaxy and planemo when it is missing or its lock changed."""
     _ensure(GALAXY_VENV, GALAXY_LOCKS, "Galaxy and planemo")
+
+
+def ensure_toolshed() -> None:
+    """Make the environment of the Tool Shed when it is missing or its lock changed."""
+    _ensure(TOOLSHED_VENV, TOOLSHED_LOCKS, "the Tool Shed")
 
 
 def ensure_tools(*, with_tests: bool = False) -> None:
