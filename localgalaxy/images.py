@@ -1,4 +1,4 @@
-"""Builds the image of `containers/notebook/` with podman; everything lies in `.venvs/isolation/`.
+"""Builds the image of `containers/notebook/` with podman; everything lies in `.venvs/containers/`.
 
 Where an image of Python cannot be fetched, its base is made from Debian's packages.
 """
@@ -18,8 +18,10 @@ from localgalaxy.console import LocalGalaxyError, step
 from localgalaxy.environments import ensure_uv, environment
 from localgalaxy.paths import LOCKS, ROOT, TOOLS, VENVS
 
-FOLDER = VENVS / "isolation"
+FOLDER = VENVS / "containers"
 PODMAN = FOLDER / "podman"
+# Named by the checkout: two clones on one machine must not see each other's containers.
+RUN_ROOT = Path("/run") / f"gpulab-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"
 STAMP = FOLDER / "image.json"
 CONTAINERFILE = ROOT / "containers" / "notebook" / "Containerfile"
 LOCK = LOCKS / "notebook-cpu.txt"
@@ -30,7 +32,7 @@ _WRAPPER = """\
 #!/bin/sh
 # podman with images and settings of its own, so that the user's are left alone.
 CONTAINERS_CONF='{folder}/containers.conf' exec podman --root '{folder}/storage' \\
-    --runroot /run/gpulab-isolation "$@"
+    --runroot {run_root} --tmpdir {run_root}/libpod "$@"
 """
 # Explicit limits, because podman would raise them, which a process in a container may not do.
 _SETTINGS = """\
@@ -38,6 +40,7 @@ _SETTINGS = """\
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "none"
+lock_type = "file"
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=8192:8192"]
 log_driver = "k8s-file"
@@ -98,7 +101,7 @@ def ensure_image() -> str:
 def _write_wrapper() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "containers.conf").write_text(_SETTINGS, encoding="utf-8")
-    PODMAN.write_text(_WRAPPER.format(folder=FOLDER), encoding="utf-8")
+    PODMAN.write_text(_WRAPPER.format(folder=FOLDER, run_root=RUN_ROOT), encoding="utf-8")
     PODMAN.chmod(0o755)
 
 
