@@ -13,6 +13,7 @@ from pathlib import Path
 
 from localgalaxy.console import LocalGalaxyError, step
 from localgalaxy.paths import (
+    DEPLOY_VENV,
     FOLD_VENV,
     GALAXY_VENV,
     LOCKS,
@@ -34,12 +35,14 @@ TEST_LOCKS = ("unet-cpu.txt", "notebook-cpu.txt", "test.txt")
 FOLD_LOCKS = ("fold-cpu.txt",)
 FOLD_TEST_LOCKS = ("fold-cpu.txt", "fold-test.txt")
 TOOLSHED_LOCKS = ("toolshed.txt",)
+DEPLOY_LOCKS = ("deploy.txt",)
 
 # The test programs must not change the versions with which the tools run.
 LOCK_SOURCES = {
     "galaxy.txt": ["locks/galaxy.in"],
     # Of one release with Galaxy, whose packages it shares.
     "toolshed.txt": ["locks/toolshed.in", "-c", "locks/galaxy.txt"],
+    "deploy.txt": ["locks/deploy.in", "-c", "locks/galaxy.txt"],
     "unet-cpu.txt": [
         "pyproject.toml",
         *("--extra", "build"),
@@ -103,6 +106,11 @@ def ensure_galaxy() -> None:
 def ensure_toolshed() -> None:
     """Make the environment of the Tool Shed when it is missing or its lock changed."""
     _ensure(TOOLSHED_VENV, TOOLSHED_LOCKS, "the Tool Shed")
+
+
+def ensure_deployment() -> None:
+    """Make the environment in which the files of `deploy/` are checked."""
+    _ensure(DEPLOY_VENV, DEPLOY_LOCKS, "what checks deploy/")
 
 
 def ensure_tools(*, with_tests: bool = False) -> None:
