@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO
 
-from localgalaxy import api, folding, settings
-from localgalaxy.console import LocalGalaxyError, say, step
+from localgalaxy import api, folding, programs, settings
+from localgalaxy.console import LocalGalaxyError, say
 from localgalaxy.environments import environment
 from localgalaxy.paths import (
     DOWNLOADS,
     FOLD,
     GALAXY_VENV,
-    KEEPER,
     LOG,
     LOGIN,
     RUNNING,
@@ -31,9 +26,6 @@ from localgalaxy.paths import (
     private_home,
     shown,
 )
-
-START_LIMIT = 600.0  # seconds; a busy two-core machine needs about one hundred
-PATIENCE = 10.0  # seconds in which Galaxy and its jobs may end by themselves
 
 
 @dataclass(frozen=True)
@@ -52,22 +44,25 @@ class Galaxy:
 
 
 @contextmanager
-def running_galaxy(adapt: settings.AdaptJobs | None = None) -> Iterator[Galaxy]:
+def running_galaxy(
+    adapt: settings.Adapt | None = None, configure: settings.Adapt | None = None
+) -> Iterator[Galaxy]:
     """Give a running Galaxy: the one that runs already, or one that ends with this block.
 
     Args:
         adapt: Changes where a Galaxy that is started runs its jobs.
+        configure: Changes the settings of a Galaxy that is started.
 
     Two locks on files keep commands that run at the same time apart: `owner` is held by the command
     that started Galaxy (and by its keeper), `users` is shared by all that joined, so that the owner
     waits for them before it stops.
     """
     STATE.mkdir(mode=0o700, exist_ok=True)
-    deadline = time.monotonic() + START_LIMIT
+    deadline = time.monotonic() + programs.START_LIMIT
     with _lock_file("users.lock") as users, _lock_file("owner.lock") as owner:
         while time.monotonic() < deadline:
             if _try_lock(owner, fcntl.LOCK_EX):
-                with _own(owner, adapt) as galaxy:
+                with _own(owner, adapt, configure) as galaxy:
                     yield galaxy
                     _wait_for_others(users)
                 return
@@ -130,12 +125,14 @@ def _read_running() -> Galaxy | None:
 
 
 @contextmanager
-def _own(owner: IO[str], adapt: settings.AdaptJobs | None) -> Iterator[Galaxy]:
+def _own(
+    owner: IO[str], adapt: settings.Adapt | None, configure: settings.Adapt | None
+) -> Iterator[Galaxy]:
     RUNNING.unlink(missing_ok=True)
-    port, msa_port = _free_ports(2)
+    port, msa_port = programs.free_ports(2)
     url = f"http://127.0.0.1:{port}"
     folding.prepare()
-    config = settings.write_all(url, f"http://127.0.0.1:{msa_port}", adapt)
+    config = settings.write_all(url, f"http://127.0.0.1:{msa_port}", adapt, configure)
     variables = environment(
         GALAXY_VENV,
         {
@@ -145,34 +142,25 @@ def _own(owner: IO[str], adapt: settings.AdaptJobs | None) -> Iterator[Galaxy]:
             "PYDANTIC_DISABLE_PLUGINS": "__all__",
         },
     )
-    command = [sys.executable, "-I", str(KEEPER), str(os.getpid()), str(PATIENCE)]
-    programs = [
-        *settings.server_command(port),
-        "--",
-        *settings.worker_command(),
-        "--",
-        *folding.server_command(msa_port),
+    commands = [
+        settings.server_command(port),
+        settings.worker_command(),
+        folding.server_command(msa_port),
     ]
-    with LOG.open("wb") as log:
-        keeper = subprocess.Popen(
-            [*command, *programs],
-            cwd=STATE,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C is for us alone: we decide when Galaxy ends.
-            start_new_session=True,
-            # The lock stays held until the keeper has ended the last job.
-            pass_fds=[owner.fileno()],
-        )
-    try:
-        with step("Starting Galaxy"):
-            _wait_until_up(keeper, url)
-        galaxy = _introduce(url, keeper.pid)
-        yield galaxy
-    finally:
-        _stop(keeper)
+    with programs.running(
+        "Galaxy",
+        commands,
+        lambda: api.answers(url),
+        log=LOG,
+        cwd=STATE,
+        env=variables,
+        # The lock stays held until the last job has ended.
+        keep_open=[owner.fileno()],
+    ) as pid:
+        try:
+            yield _introduce(url, pid)
+        finally:
+            RUNNING.unlink(missing_ok=True)
 
 
 def _introduce(url: str, pid: int) -> Galaxy:
@@ -194,35 +182,3 @@ def _introduce(url: str, pid: int) -> Galaxy:
     }
     settings.write_private(LOGIN, "".join(f"{name}: {value}\n" for name, value in login.items()))
     return galaxy
-
-
-def _wait_until_up(keeper: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + START_LIMIT
-    while not api.answers(url):
-        if keeper.poll() is not None:
-            raise LocalGalaxyError(f"Galaxy ended while it started.\n{_log_tail()}")
-        if time.monotonic() > deadline:
-            raise LocalGalaxyError(f"Galaxy was not up after {START_LIMIT:.0f} s.\n{_log_tail()}")
-        time.sleep(0.5)
-
-
-def _log_tail(lines: int = 30) -> str:
-    text = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
-    return "\n".join([f"The last lines of {shown(LOG)}:", *text])
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
-def _stop(keeper: subprocess.Popen[bytes]) -> None:
-    RUNNING.unlink(missing_ok=True)
-    if keeper.poll() is not None:
-        return
-    with step("Stopping Galaxy"):
-        keeper.terminate()
-        keeper.wait()

@@ -36,7 +36,7 @@ TOOL_VENVS = {
     "data_manager_colabfold_weights": FOLD_VENV,
     "data_manager_colabfold_databases": FOLD_VENV,
 }
-AdaptJobs = Callable[[dict[str, Any]], dict[str, Any]]
+Adapt = Callable[[dict[str, Any]], dict[str, Any]]
 QUEUE = "galaxy.external"  # of the worker that uploads and reads metadata
 
 # Galaxy's own tools that the tests and the workflows use; the paths are below its `tool_path`.
@@ -93,7 +93,7 @@ fi
 """
 
 
-def write_job_conf(adapt: AdaptJobs | None = None) -> None:
+def write_job_conf(adapt: Adapt | None = None) -> None:
     """Send our tools' jobs into their own environments, and Galaxy's upload into Galaxy's.
 
     Args:
@@ -136,7 +136,9 @@ def _job_environment(name: str, venv: Path) -> dict[str, Any]:
     }
 
 
-def write_galaxy_config(url: str, secret: dict[str, str], msa_server: str) -> Path:
+def write_galaxy_config(
+    url: str, secret: dict[str, str], msa_server: str, configure: Adapt | None = None
+) -> Path:
     """Write `galaxy.yml` and return its path."""
     database = STATE / "database.sqlite"
     galaxy: dict[str, Any] = {
@@ -192,7 +194,8 @@ def write_galaxy_config(url: str, secret: dict[str, str], msa_server: str) -> Pa
         "logging": _logging(),
     }
     path = CONFIG / "galaxy.yml"
-    write_private(path, json.dumps({"galaxy": galaxy}, indent=1))
+    settings = configure(galaxy) if configure else galaxy
+    write_private(path, json.dumps({"galaxy": settings}, indent=1))
     return path
 
 
@@ -213,13 +216,16 @@ def _logging() -> dict[str, Any]:
     }
 
 
-def write_all(url: str, msa_server: str, adapt: AdaptJobs | None = None) -> Path:
+def write_all(
+    url: str, msa_server: str, adapt: Adapt | None = None, configure: Adapt | None = None
+) -> Path:
     """Write every file.
 
     Args:
         url: Address of Galaxy.
         msa_server: Address of the stand-in for an MSA server.
         adapt: See `write_job_conf`.
+        configure: Changes Galaxy's settings before they are written.
 
     Returns:
         The path of `galaxy.yml`.
@@ -231,7 +237,7 @@ def write_all(url: str, msa_server: str, adapt: AdaptJobs | None = None) -> Path
     _queue().parent.mkdir(parents=True, exist_ok=True)
     write_tool_conf()
     write_job_conf(adapt)
-    return write_galaxy_config(url, make_secrets(), msa_server)
+    return write_galaxy_config(url, make_secrets(), msa_server, configure)
 
 
 def server_command(port: int) -> list[str]:
