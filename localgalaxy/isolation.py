@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 
 from localgalaxy import images
 from localgalaxy.console import LocalGalaxyError, say
-from localgalaxy.environments import ensure_galaxy, ensure_tools, environment
-from localgalaxy.lint import export_repositories
-from localgalaxy.paths import GALAXY_VENV, ROOT
+from localgalaxy.environments import ensure_galaxy, ensure_tools
+from localgalaxy.own_galaxy import run_beside
 
 STATE = ".galaxy/isolation"
-PUBLISHED = f"{STATE}/published"
 
 
 def run_isolation() -> int:
@@ -36,20 +32,4 @@ def run_isolation() -> int:
             raise
         say(f"Skipped, nothing was tested: this machine cannot run containers.\n{error}")
         return 0
-    shutil.rmtree(ROOT / PUBLISHED, ignore_errors=True)
-    (ROOT / STATE).mkdir(parents=True, exist_ok=True)
-    # Pulsar copies a tool's files and follows no links, which only our checkout has.
-    export_repositories(ROOT / PUBLISHED)
-    variables = {
-        "LOCALGALAXY_STATE": STATE,
-        "LOCALGALAXY_TOOLS": f"{PUBLISHED}/tools",
-        "PYTHONWARNINGS": "ignore",
-    }
-    # With Galaxy's Python, because of its client library and its reader of YAML.
-    done = subprocess.run(
-        [str(GALAXY_VENV / "bin" / "python"), "-m", "localgalaxy.isolation_run"],
-        cwd=ROOT,
-        env=environment(GALAXY_VENV, variables),
-        check=False,
-    )
-    return done.returncode
+    return run_beside("localgalaxy.isolation_run", STATE)

@@ -10,20 +10,20 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from bioblend.galaxy import GalaxyInstance
 
 from localgalaxy import api, images, server
+from localgalaxy.checks import check
 from localgalaxy.console import LocalGalaxyError, step
 from localgalaxy.isolation_jobs import Lab
+from localgalaxy.jobconf import deployed
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import CONFIG, LOGIN, ROOT, RUNNING, SECRETS, STATE
 
-JOB_CONF = ROOT / "deploy" / "job_conf.yml"
 SCRIPTS = ROOT / "tests" / "isolation"
 TOOL = "run_jupyter_job"
 # As in the file, but so that a bomb does not take a small machine's memory.
@@ -31,12 +31,6 @@ MEMORY_MB = 3072
 TOOL_MEMORY_MB = 2500
 OTHER = "stranger@localgalaxy.example"
 OTHER_TEXT = "what another user measured"
-
-
-def deployed() -> dict[str, Any]:
-    """Return what is in `deploy/job_conf.yml`."""
-    content: dict[str, Any] = yaml.safe_load(JOB_CONF.read_text(encoding="utf-8"))
-    return content
 
 
 def isolated_environment() -> dict[str, Any]:
@@ -103,27 +97,17 @@ def _bare_checks() -> Iterator[Outcome]:
         ).strip()
         return "" if said.isdigit() and 100 < int(said) < 3000 else f"processes started: {said}"
 
-    yield _check("container: memory is limited", memory)
-    yield _check("container: processes are limited", processes)
+    yield check("container: memory is limited", memory)
+    yield check("container: processes are limited", processes)
 
 
 def _galaxy_checks(galaxy: server.Galaxy, lab: Lab) -> Iterator[Outcome]:
-    yield _check("a good notebook brings its outputs back", lambda: _good(lab))
+    yield check("a good notebook brings its outputs back", lambda: _good(lab))
     yield from _attempts(galaxy, lab)
-    yield _check("a memory bomb ends its job", lambda: _bomb(lab, "memory_bomb", "memory"))
-    yield _check("a fork bomb ends its job", lambda: _bomb(lab, "fork_bomb", "processes"))
-    yield _check("a cancelled job's container ends", lambda: _cancelled(lab))
-    yield _check("Galaxy and the next notebook go on", lambda: _good(lab))
-
-
-def _check(name: str, action: Callable[[], str]) -> Outcome:
-    """Run a check that returns what is wrong."""
-    began = time.monotonic()
-    try:
-        wrong = action()
-    except LocalGalaxyError as error:
-        wrong = str(error)
-    return Outcome(name, not wrong, time.monotonic() - began, wrong)
+    yield check("a memory bomb ends its job", lambda: _bomb(lab, "memory_bomb", "memory"))
+    yield check("a fork bomb ends its job", lambda: _bomb(lab, "fork_bomb", "processes"))
+    yield check("a cancelled job's container ends", lambda: _cancelled(lab))
+    yield check("Galaxy and the next notebook go on", lambda: _good(lab))
 
 
 def _good(lab: Lab) -> str:

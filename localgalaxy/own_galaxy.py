@@ -1,0 +1,41 @@
+"""Runs a test that needs a Galaxy of its own, with our tools as they are published."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from localgalaxy.environments import environment
+from localgalaxy.lint import export_repositories
+from localgalaxy.paths import GALAXY_VENV, ROOT
+
+
+def run_beside(module: str, state: str) -> int:
+    """Run a module in Galaxy's environment, with a Galaxy beside the ordinary one.
+
+    The module starts that Galaxy itself, with `server.running_galaxy`.
+
+    Args:
+        module: Its name, run with Galaxy's Python because of BioBlend and the reader of YAML.
+        state: The folder of that Galaxy's files, below the checkout.
+
+    Returns:
+        The module's exit code.
+    """
+    published = f"{state}/published"
+    shutil.rmtree(ROOT / published, ignore_errors=True)
+    (ROOT / state).mkdir(parents=True, exist_ok=True)
+    # Pulsar copies a tool's files and follows no links, which only our checkout has.
+    export_repositories(ROOT / published)
+    variables = {
+        "LOCALGALAXY_STATE": state,
+        "LOCALGALAXY_TOOLS": f"{published}/tools",
+        "PYTHONWARNINGS": "ignore",
+    }
+    done = subprocess.run(
+        [str(GALAXY_VENV / "bin" / "python"), "-m", module],
+        cwd=ROOT,
+        env=environment(GALAXY_VENV, variables),
+        check=False,
+    )
+    return done.returncode
