@@ -191,7 +191,7 @@ def write_galaxy_config(
         "job_runner_monitor_sleep": 0.5,
         "workflow_monitor_sleep": 0.5,
         "history_audit_table_prune_interval": 0,
-        "logging": _logging(),
+        "logging": logging_settings("galaxy"),
     }
     path = CONFIG / "galaxy.yml"
     settings = configure(galaxy) if configure else galaxy
@@ -204,15 +204,15 @@ def _queue() -> Path:
     return STATE / "data" / "queue.sqlite"
 
 
-def _logging() -> dict[str, Any]:
-    """Galaxy's own messages from INFO on, the libraries' from WARNING on."""
+def logging_settings(package: str) -> dict[str, Any]:
+    """Return settings for a package's messages from INFO on, the libraries' from WARNING on."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
         "root": {"handlers": ["console"], "level": "WARNING"},
-        "loggers": {"galaxy": {"level": "INFO"}, "gunicorn.error": {"level": "INFO"}},
+        "loggers": {package: {"level": "INFO"}, "gunicorn.error": {"level": "INFO"}},
     }
 
 
