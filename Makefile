@@ -5,7 +5,7 @@ FOLD := .venvs/fold/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup developer test test-isolation style pytest lint format demo galaxy locks repositories publish clean
+.PHONY: help setup system developer test test-isolation style pytest lint format demo galaxy locks repositories publish clean
 
 help:         ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ format: developer ## write Python and XML files in the one form
 
 setup:        ## make the virtual environments of Galaxy and the tools
 	$(LOCAL) setup
+
+system:       ## install the Debian packages that the tests of containers and Slurm run; needs root
+	@$(LOCAL) system
 
 developer:    ## make the virtual environments with the test programs
 	@$(LOCAL) setup --tests

@@ -14,6 +14,7 @@ from types import FrameType
 
 from localgalaxy import (
     clienttests,
+    debian,
     demo,
     environments,
     isolation,
@@ -46,6 +47,12 @@ def run_setup(arguments: argparse.Namespace) -> int:
     environments.ensure_galaxy()
     environments.ensure_tools(with_tests=arguments.tests)
     return 0
+
+
+def run_system(arguments: argparse.Namespace) -> int:
+    """Install the Debian packages that some tests run."""
+    del arguments
+    return debian.install_packages()
 
 
 def run_galaxy(arguments: argparse.Namespace) -> int:
@@ -199,6 +206,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for name, run, text in (
         ("format", run_format, "write the XML files in planemo's form"),
         ("repositories", run_repositories, "write the Tool Shed repositories to build/"),
+        ("system", run_system, "install the Debian packages that some tests run"),
         ("locks", run_locks, "resolve the lock files anew"),
         ("isolation", run_isolation, "try to break out of the notebooks' containers"),
         ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
