@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 
 from localgalaxy.console import LocalGalaxyError, step
 from localgalaxy.environments import environment
-from localgalaxy.paths import CONFIG, DATA_MANAGERS, FOLD, FOLD_VENV, ROOT
+from localgalaxy.paths import CONFIG, DATA_MANAGERS, FOLD, FOLD_VENV, ROOT, STATE
 
 WEIGHTS = FOLD / "weights"
 MONOMER_WEIGHTS = FOLD / "weights_monomer"
 DATABASE = FOLD / "database"
 COMPILED = FOLD / "jax"
-FETCHED = FOLD / "fetched"  # where Galaxy moves what the data managers made
+FETCHED = STATE / "fetched"  # where Galaxy moves what the data managers made
 
 # Short sequences fold faster when JAX compiles them with less care, and faster still when an
 # earlier job compiled them. The jobs of one machine may share what was compiled.
@@ -51,13 +51,16 @@ def prepare() -> None:
 
 
 def _write_monomer_weights() -> None:
-    """Write a second set that lacks the weights of complexes: links to the first."""
+    """Write a second set that lacks the weights of complexes: links to the first.
+
+    What is there stays, because jobs of another Galaxy of this checkout may read it.
+    """
     params = MONOMER_WEIGHTS / "params"
-    shutil.rmtree(MONOMER_WEIGHTS, ignore_errors=True)
-    params.mkdir(parents=True)
+    params.mkdir(parents=True, exist_ok=True)
     for number in range(1, 6):
-        name = f"params_model_{number}_ptm.npz"
-        (params / name).symlink_to(WEIGHTS / "params" / name)
+        link = params / f"params_model_{number}_ptm.npz"
+        if not link.is_symlink():
+            link.symlink_to(WEIGHTS / "params" / link.name)
     (params / "download_finished.txt").touch()
 
 

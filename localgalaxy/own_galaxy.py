@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 
 from localgalaxy.environments import environment
 from localgalaxy.lint import export_repositories
 from localgalaxy.paths import GALAXY_VENV, ROOT
 
 
-def run_beside(module: str, state: str) -> int:
+def run_beside(module: str, state: str, arguments: Sequence[str] = ()) -> int:
     """Run a module in Galaxy's environment, with a Galaxy beside the ordinary one.
 
     The module starts that Galaxy itself, with `server.running_galaxy`.
@@ -18,6 +19,7 @@ def run_beside(module: str, state: str) -> int:
     Args:
         module: Its name, run with Galaxy's Python because of BioBlend and the reader of YAML.
         state: The folder of that Galaxy's files, below the checkout.
+        arguments: What the module is given on its command line.
 
     Returns:
         The module's exit code.
@@ -30,10 +32,11 @@ def run_beside(module: str, state: str) -> int:
     variables = {
         "LOCALGALAXY_STATE": state,
         "LOCALGALAXY_TOOLS": f"{published}/tools",
+        "LOCALGALAXY_DATA_MANAGERS": f"{published}/data_managers",
         "PYTHONWARNINGS": "ignore",
     }
     done = subprocess.run(
-        [str(GALAXY_VENV / "bin" / "python"), "-m", module],
+        [str(GALAXY_VENV / "bin" / "python"), "-m", module, *arguments],
         cwd=ROOT,
         env=environment(GALAXY_VENV, variables),
         check=False,

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "locks"
 # A test that needs the tools as they are published, or a Galaxy of its own, names other folders.
 TOOLS = ROOT / os.environ.get("LOCALGALAXY_TOOLS", "tools")
-DATA_MANAGERS = ROOT / "data_managers"
+DATA_MANAGERS = ROOT / os.environ.get("LOCALGALAXY_DATA_MANAGERS", "data_managers")
 WORKFLOWS = ROOT / "workflows"
 TEST_DATA = ROOT / "test-data"
 GALAXY_TESTS = ROOT / "tests" / "galaxy"
