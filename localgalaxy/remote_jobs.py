@@ -1,0 +1,134 @@
+"""The jobs of our tools with which the tests of Slurm and of Pulsar try a place of work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bioblend.galaxy import GalaxyInstance
+
+from localgalaxy import api
+from localgalaxy.console import LocalGalaxyError
+from localgalaxy.lab import Job, Lab
+from localgalaxy.paths import TEST_DATA, tool_files
+from localgalaxy.server import Galaxy
+
+NETWORK = {"network|base_filters": 4, "network|depth": 3}
+
+
+class Patient(Lab):
+    """A user of Galaxy who trains and predicts with the small test data."""
+
+    def __init__(self, galaxy: Galaxy, name: str) -> None:
+        super().__init__(GalaxyInstance(galaxy.url, galaxy.user_key), name)
+        self._uploaded: dict[str, str] = {}
+
+    def data(self, name: str) -> dict[str, str]:
+        """Return a file of `test-data/` as an input, uploaded once."""
+        if name not in self._uploaded:
+            kind = name.rpartition(".")[2]
+            self._uploaded[name] = self.upload_file(TEST_DATA / name, kind)
+        return {"src": "hda", "id": self._uploaded[name]}
+
+    def collection(self, name: str, size: int) -> dict[str, str]:
+        """Return a list of copies of a file of `test-data/` as an input."""
+        dataset = self.data(name)
+        elements = [{"name": f"{number:03}", **dataset} for number in range(size)]
+        description = {"collection_type": "list", "name": name, "element_identifiers": elements}
+        made = self.galaxy.histories.create_dataset_collection(self.history, description)
+        return {"src": "hdca", "id": str(made["id"])}
+
+    def finish_all(self, answer: dict[str, Any], patience: float) -> list[str]:
+        """Return the states of all jobs of an answer when they have ended."""
+        deadline = time.monotonic() + patience
+        jobs = [str(job["id"]) for job in answer["jobs"]]
+        return [str(self.wait(job, patience=deadline - time.monotonic())["state"]) for job in jobs]
+
+    def train(self, epochs: int) -> dict[str, Any]:
+        """Submit the training of a tiny network and return Galaxy's answer."""
+        values = {
+            "training": self.data("part_train.h5"),
+            "validation": self.data("part_valid.h5"),
+            "optimiser|epochs": epochs,
+            **NETWORK,
+        }
+        return self.submit("unet_train", values)
+
+    def predict(self, images: dict[str, str]) -> dict[str, Any]:
+        """Submit a prediction with a tiny model and return Galaxy's answer.
+
+        Args:
+            images: A dataset, or a collection over which the tool is mapped.
+        """
+        values = {
+            "models": self.data("predict/model_bce.onnx"),
+            "images|kind": "h5",
+            "images|image_file": (
+                {"batch": True, "values": [images]} if images["src"] == "hdca" else images
+            ),
+        }
+        return self.submit("unet_predict", values)
+
+
+def job_id(answer: dict[str, Any]) -> str:
+    """Return the id of the only job of an answer."""
+    (job,) = answer["jobs"]
+    return str(job["id"])
+
+
+def trained(job: Job, epochs: int) -> str:
+    """Return what is wrong with a job that should have trained a network."""
+    if job.state != "ok":
+        return job.explain()
+    lines = len(job.output("history").splitlines())
+    if lines != epochs + 1:
+        return f"the learning history should have {epochs + 1} lines, it has {lines}"
+    return ""
+
+
+def our_jobs(galaxy: Galaxy) -> list[dict[str, Any]]:
+    """Return what an administrator sees of each job of our tools, the newest first."""
+    ours = {path.stem for path in tool_files()}
+    listed = api.request(galaxy.url, "/api/jobs?limit=1000", key=galaxy.user_key)
+    return [
+        api.request(galaxy.url, f"/api/jobs/{one['id']}?full=true", key=galaxy.admin_key)
+        for one in listed
+        if one["tool_id"] in ours
+    ]
+
+
+def metrics(galaxy: Galaxy, job: str) -> dict[str, str]:
+    """Return what Galaxy measured of a job, by the metrics' names."""
+    found = api.request(galaxy.url, f"/api/jobs/{job}/metrics", key=galaxy.admin_key)
+    return {one["name"]: str(one["raw_value"]) for one in found}
+
+
+def kill(script: str, variables: Mapping[str, str]) -> None:
+    """End the Python that runs a tool's script, as the kernel does when memory is out.
+
+    Args:
+        script: A part of its command line.
+        variables: Some of its environment, which tell this job's process from others'.
+
+    Raises:
+        LocalGalaxyError: There is no such process within a minute.
+    """
+    wanted = {f"{name}={value}" for name, value in variables.items()}
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_text().split("\0")
+                seen = set((folder / "environ").read_text(errors="replace").split("\0"))
+            except OSError:
+                continue
+            is_python = Path(command[0]).name.startswith("python")
+            if is_python and any(script in word for word in command) and wanted <= seen:
+                os.kill(int(folder.name), signal.SIGKILL)
+                return
+        time.sleep(0.2)
+    raise LocalGalaxyError(f"No process runs {script} with {dict(variables)}.")

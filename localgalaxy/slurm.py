@@ -1,0 +1,25 @@
+"""`make test-slurm`: runs our tools through a real Slurm cluster on this machine."""
+
+from __future__ import annotations
+
+from localgalaxy import slurm_cluster
+from localgalaxy.console import say
+from localgalaxy.environments import ensure_galaxy, ensure_tools
+from localgalaxy.own_galaxy import run_beside
+
+STATE = ".galaxy/slurm"
+
+
+def run_slurm() -> int:
+    """Start a cluster and a Galaxy of its own, and let jobs run, break and run again.
+
+    Returns:
+        The exit code: 0 also where Slurm is not installed, which is said.
+    """
+    lacking = slurm_cluster.missing()
+    if lacking:
+        say(f"Skipped, nothing was tested: {lacking}.")
+        return 0
+    ensure_galaxy()
+    ensure_tools()
+    return run_beside("localgalaxy.slurm_run", STATE)

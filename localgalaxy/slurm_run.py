@@ -1,0 +1,179 @@
+"""Runs the segmentation workflow through Slurm, breaks jobs there, and restarts Galaxy meanwhile.
+
+Runs in Galaxy's environment, started by `localgalaxy.slurm`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from localgalaxy import server, tooltests
+from localgalaxy.checks import check
+from localgalaxy.console import LocalGalaxyError
+from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
+from localgalaxy.paths import STATE, WORKFLOWS
+from localgalaxy.remote_jobs import Patient, job_id, kill, metrics, our_jobs, trained
+from localgalaxy.slurm_cluster import Cluster, running_cluster
+from localgalaxy.slurm_jobconf import CARD_TOOL, CPU, LARGE, MEMORY_MB, PROCESSORS, adapt
+
+WORKFLOW = WORKFLOWS / "ct_segmentation" / "ct_segmentation.ga"
+EPOCHS = 5  # of a job that is to be broken; loading the libraries alone takes seconds
+LONG = 60  # of a job that shall outlive Galaxy's stop
+MAPPED = 12  # datasets of the collection
+PATIENCE = 240.0  # seconds
+
+
+def main() -> int:
+    """Run every check and return the exit code."""
+    logs = STATE / "cluster"
+    logs.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    with running_cluster(logs) as cluster:
+        os.environ.update(cluster.variables)
+        with server.running_galaxy(adapt) as galaxy:
+            outcomes += tooltests.run_tests(galaxy, [WORKFLOW], "slurm")
+            outcomes += shown_one_by_one(_checks(cluster, galaxy))
+            patient = Patient(galaxy, "Restart")
+            answers = [patient.train(EPOCHS), patient.train(LONG)]
+            numbers = [started(cluster, patient, one) for one in answers]
+        outcomes += shown_one_by_one(_restarted(cluster, numbers, answers))
+    return conclude(outcomes)
+
+
+def _checks(cluster: Cluster, galaxy: server.Galaxy) -> Iterator[Outcome]:
+    yield check("each job of the workflow was Slurm's", lambda: _asked(cluster, galaxy))
+    yield check("two nodes worked at the same time", lambda: _overlapped(cluster))
+    patient = Patient(galaxy, "Slurm")
+    cancelled, starved = patient.train(EPOCHS), patient.train(EPOCHS)
+    first = started(cluster, patient, cancelled)
+    second = started(cluster, patient, starved)
+    cluster.run("scancel", first)
+    again: dict[str, Any] = {}
+    yield check(
+        "a job that Slurm cancelled is an error that says so",
+        lambda: _said(patient, cancelled, again),
+    )
+    yield check(
+        "a job out of memory is sent again with more",
+        lambda: _with_more(cluster, patient, starved, second),
+    )
+    yield check(
+        "the cancelled job runs again and succeeds",
+        lambda: trained(patient.finish(again, PATIENCE), EPOCHS),
+    )
+    yield check(f"a tool mapped over {MAPPED} datasets", lambda: _mapped(patient))
+
+
+def started(cluster: Cluster, patient: Patient, answer: dict[str, Any]) -> str:
+    """Wait until Slurm runs a job and return Slurm's number of it."""
+    number = str(patient.wait(job_id(answer), {"running"}, patience=PATIENCE)["external_id"])
+    state = cluster.show(number)["JobState"]
+    if state != "RUNNING":
+        raise LocalGalaxyError(f"Galaxy says that the job runs, Slurm says {state}.")
+    return number
+
+
+def _asked(cluster: Cluster, galaxy: server.Galaxy) -> str:
+    """Compare what Galaxy asked for with what Slurm gave and the job saw."""
+    jobs = our_jobs(galaxy)
+    if {one["tool_id"] for one in jobs} != {"h5_dataset_split", "unet_train", "unet_predict"}:
+        return f"these are not the workflow's jobs: {[one['tool_id'] for one in jobs]}"
+    finished = cluster.finished()
+    for job in jobs:
+        name, number = job["tool_id"], str(job["external_id"])
+        slurm = finished.get(number)
+        if slurm is None or slurm["JobState"] != "COMPLETED":
+            return f"Slurm knows no completed job {number}, which is {name}: {slurm}"
+        wanted = f"cpu={PROCESSORS},mem={MEMORY_MB[CPU]}M,"
+        if not slurm["Tres"].startswith(wanted):
+            return f"{name} should have {wanted} it has {slurm['Tres']}"
+        seen = metrics(galaxy, job["id"])
+        given = (float(seen["galaxy_slots"]), float(seen["galaxy_memory_mb"]))
+        if given != (PROCESSORS, MEMORY_MB[CPU]):
+            return f"{name} saw GALAXY_SLOTS and GALAXY_MEMORY_MB of {given}"
+        cards = cluster.show(number).get("TresPerNode", "")
+        if cards != ("gres:gpu:1" if name == CARD_TOOL else ""):
+            return f"{name} asked for the cards “{cards}”"
+    return ""
+
+
+def _overlapped(cluster: Cluster) -> str:
+    """Look for two jobs that ran on different nodes during the same seconds."""
+    jobs = [one for one in cluster.finished().values() if one["JobState"] == "COMPLETED"]
+    for one in jobs:
+        for other in jobs:
+            # The times are of one form and one day, or of midnight, when they compare as well.
+            together = one["StartTime"] < other["EndTime"] and other["StartTime"] < one["EndTime"]
+            if together and one["NodeList"] != other["NodeList"]:
+                return ""
+    return f"no two jobs ran at once on two nodes: {jobs}"
+
+
+def _said(patient: Patient, answer: dict[str, Any], again: dict[str, Any]) -> str:
+    """Expect an error with a sentence, and submit the job once more."""
+    job = patient.finish(answer)
+    again.update(patient.run_again(job_id(answer)))
+    if job.state != "error":
+        return f"the job ended in the state {job.state}"
+    for text in ("The server ended the job", "CANCELLED"):
+        if text not in job.messages:
+            return f"“{text}” is missing in: {job.messages}"
+    return ""
+
+
+def _with_more(cluster: Cluster, patient: Patient, answer: dict[str, Any], number: str) -> str:
+    """End the tool as the kernel does when memory is out, and wait for the second try."""
+    kill("unet_train.py", {"SLURM_JOB_ID": number})
+    job = patient.finish(answer, PATIENCE)
+    wrong = trained(job, EPOCHS)
+    if wrong:
+        return wrong
+    memory = cluster.show(str(job.details["external_id"]))["TRES"]
+    if f"mem={MEMORY_MB[LARGE]}M" not in memory:
+        return f"the second try had no more memory: {memory}"
+    return ""
+
+
+def _mapped(patient: Patient) -> str:
+    images = patient.collection("part_test.h5", MAPPED)
+    began = time.monotonic()
+    states = patient.finish_all(patient.predict(images), PATIENCE)
+    if states != ["ok"] * MAPPED:
+        return f"the jobs ended as {states}"
+    took = time.monotonic() - began
+    return "" if took < PATIENCE else f"they took {took:.0f} s"
+
+
+def _restarted(
+    cluster: Cluster, numbers: list[str], answers: list[dict[str, Any]]
+) -> Iterator[Outcome]:
+    """Galaxy is down, Slurm's jobs go on: one ends before Galaxy is back, one after."""
+
+    def alone() -> str:
+        deadline = time.monotonic() + PATIENCE
+        while (state := cluster.show(numbers[0])["JobState"]) == "RUNNING":
+            if time.monotonic() > deadline:
+                return "the job did not end"
+            time.sleep(1)
+        other = cluster.show(numbers[1])["JobState"]
+        return "" if (state, other) == ("COMPLETED", "RUNNING") else f"{state} and {other}"
+
+    yield check("Slurm's jobs go on without Galaxy", alone)
+    with server.running_galaxy(adapt) as galaxy:
+        patient = Patient(galaxy, "After the restart")
+        yield check(
+            "what ended while Galaxy was down is there",
+            lambda: trained(patient.finish(answers[0]), EPOCHS),
+        )
+        yield check(
+            "what ran through Galaxy's restart is there",
+            lambda: trained(patient.finish(answers[1], PATIENCE), LONG),
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
