@@ -5,7 +5,7 @@ FOLD := .venvs/fold/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup system developer test test-isolation style pytest lint format demo galaxy locks repositories publish clean
+.PHONY: help setup system developer test test-isolation test-slurm test-containers images style pytest lint format demo galaxy locks repositories publish clean
 
 help:         ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,15 @@ test: style pytest ## run every test there is
 
 test-isolation: ## let hostile notebooks try to break out of their containers; needs podman
 	$(LOCAL) isolation
+
+test-containers: ## test every tool and the package inside the images: TOOLS= some; needs podman
+	$(LOCAL) containers $(TOOLS)
+
+images:       ## build the images: IMAGES= some, VARIANT=cuda, BASE=hub, debian or an image's name
+	@$(LOCAL) images $(IMAGES) --variant "$(or $(VARIANT),cpu)" --base "$(BASE)"
+
+test-slurm:   ## run the tools through a Slurm cluster of this machine; needs slurm-wlm
+	$(LOCAL) slurm
 
 pytest: developer ## test the Python package and the repository
 	$(RUN) pytest

@@ -14,13 +14,16 @@ from types import FrameType
 
 from localgalaxy import (
     clienttests,
+    containers,
     debian,
     demo,
     environments,
+    images,
     isolation,
     lint,
     managertests,
     server,
+    slurm,
     tooltests,
 )
 from localgalaxy.console import LocalGalaxyError, say
@@ -164,6 +167,22 @@ def run_isolation(arguments: argparse.Namespace) -> int:
     return isolation.run_isolation()
 
 
+def run_images(arguments: argparse.Namespace) -> int:
+    """Build the containers' images."""
+    return images.run_images(arguments.images, arguments.variant, arguments.base)
+
+
+def run_containers(arguments: argparse.Namespace) -> int:
+    """Test tools and package inside their images."""
+    return containers.run_containers(arguments.names)
+
+
+def run_slurm(arguments: argparse.Namespace) -> int:
+    """Run the tools through a Slurm cluster."""
+    del arguments
+    return slurm.run_slurm()
+
+
 def run_clean(arguments: argparse.Namespace) -> int:
     """Remove what running leaves behind."""
     del arguments
@@ -203,12 +222,23 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     publish.add_argument("shed", help="toolshed, testtoolshed or an address")
     publish.set_defaults(run=run_publish)
 
+    build = commands.add_parser("images", help="build the containers' images")
+    build.add_argument("images", nargs="*", help="environments (default: all)")
+    build.add_argument("--variant", default="cpu", help="cpu or cuda")
+    build.add_argument("--base", default="", help="hub, debian or an image of Python")
+    build.set_defaults(run=run_images)
+
+    inside = commands.add_parser("containers", help="test tools and package in their images")
+    inside.add_argument("names", nargs="*", help="tools and pytest-ENVIRONMENT (default: all)")
+    inside.set_defaults(run=run_containers)
+
     for name, run, text in (
         ("format", run_format, "write the XML files in planemo's form"),
         ("repositories", run_repositories, "write the Tool Shed repositories to build/"),
         ("system", run_system, "install the Debian packages that some tests run"),
         ("locks", run_locks, "resolve the lock files anew"),
         ("isolation", run_isolation, "try to break out of the notebooks' containers"),
+        ("slurm", run_slurm, "run the tools through a Slurm cluster on this machine"),
         ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)

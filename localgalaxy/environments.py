@@ -18,6 +18,7 @@ from localgalaxy.paths import (
     GALAXY_VENV,
     LOCKS,
     NOTEBOOK_VENV,
+    PULSAR_VENV,
     TOOLSHED_VENV,
     UNET_VENV,
     VENVS,
@@ -27,6 +28,8 @@ from localgalaxy.paths import (
 UV_VERSION = "0.13.9"
 UV_VENV = VENVS / "uv"
 STAMP = ".locks.json"
+# Where variables forbid Python to write bytecode, each start of a program would compile all it loads.
+COMPILED = {"bytecode": "compiled"}
 
 GALAXY_LOCKS = ("galaxy.txt",)
 UNET_LOCKS = ("unet-cpu.txt",)
@@ -36,6 +39,11 @@ FOLD_LOCKS = ("fold-cpu.txt",)
 FOLD_TEST_LOCKS = ("fold-cpu.txt", "fold-test.txt")
 TOOLSHED_LOCKS = ("toolshed.txt",)
 DEPLOY_LOCKS = ("deploy.txt",)
+PULSAR_LOCKS = ("pulsar.txt",)
+
+SBOM_LOCKS = ("sbom.txt",)
+# Wheels for Debian 12, on which the images are built.
+_DEBIAN = ("--python-platform", "x86_64-manylinux_2_36")
 
 # The test programs must not change the versions with which the tools run.
 LOCK_SOURCES = {
@@ -75,6 +83,28 @@ LOCK_SOURCES = {
         *("--extra", "test"),
         *("-c", "locks/fold-cpu.txt"),
     ],
+    # Only in images: the same versions, with the libraries of CUDA in wheels.
+    "unet-cuda.txt": [
+        *("locks/unet-cuda.in", "pyproject.toml", "--overrides", "locks/cuda-instead.in"),
+        *("--extra", "build"),
+        *("--extra", "predict"),
+        *("--extra", "train"),
+        *("-c", "locks/unet-cpu.txt", *_DEBIAN),
+    ],
+    "notebook-cuda.txt": [
+        *("locks/unet-cuda.in", "pyproject.toml", "--overrides", "locks/cuda-instead.in"),
+        *("--extra", "build"),
+        *("--extra", "predict"),
+        *("--extra", "train"),
+        *("--extra", "notebook"),
+        *("-c", "locks/notebook-cpu.txt", "-c", "locks/unet-cuda.txt", *_DEBIAN),
+    ],
+    "fold-cuda.txt": [
+        *("locks/fold-cuda.in", "pyproject.toml", "--extra", "fold"),
+        *("-c", "locks/fold-cpu.txt", *_DEBIAN),
+    ],
+    "sbom.txt": ["locks/sbom.in"],
+    "pulsar.txt": ["locks/pulsar.in"],
 }
 
 
@@ -129,7 +159,7 @@ def ensure_tools(*, with_tests: bool = False) -> None:
 
 
 def _ensure(venv: Path, locks: Sequence[str], what: str) -> None:
-    wanted = {name: _digest(LOCKS / name) for name in locks}
+    wanted = {name: _digest(LOCKS / name) for name in locks} | COMPILED
     stamp = _read_stamp(venv)
     if wanted.items() <= stamp.items() and (venv / "bin" / "python").exists():
         return
@@ -143,11 +173,19 @@ def _ensure(venv: Path, locks: Sequence[str], what: str) -> None:
             _run([str(uv), "venv", "--quiet", "--python", sys.executable, str(venv)])
         (venv / STAMP).unlink(missing_ok=True)
         _run(
-            [str(uv), "pip", "sync", "--quiet", *(str(LOCKS / name) for name in names)],
+            [
+                *(str(uv), "pip", "sync", "--quiet", "--compile-bytecode"),
+                *(str(LOCKS / name) for name in names),
+            ],
             environment(venv),
         )
-        digests = {name: _digest(LOCKS / name) for name in names}
+        digests = {name: _digest(LOCKS / name) for name in names} | COMPILED
         (venv / STAMP).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+
+
+def ensure_pulsar() -> None:
+    """Make the environment of a Pulsar server."""
+    _ensure(PULSAR_VENV, PULSAR_LOCKS, "Pulsar")
 
 
 def ensure_uv() -> Path:

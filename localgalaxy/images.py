@@ -1,7 +1,4 @@
-"""Builds the image of `containers/notebook/` with podman; everything lies in `.venvs/containers/`.
-
-Where an image of Python cannot be fetched, its base is made from Debian's packages.
-"""
+"""`make images`: builds the images of `containers/` with docker, podman or buildah."""
 
 from __future__ import annotations
 
@@ -12,151 +9,232 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from localgalaxy.console import LocalGalaxyError, step
-from localgalaxy.environments import ensure_uv, environment
-from localgalaxy.paths import LOCKS, ROOT, TOOLS, VENVS
+from localgalaxy.console import LocalGalaxyError, say, step
+from localgalaxy.containers_base import ensure_base
+from localgalaxy.containers_engine import FOLDER, run, write_wrapper
+from localgalaxy.containers_sbom import write_sbom
+from localgalaxy.environments import ensure_uv
+from localgalaxy.paths import LOCKS, ROOT, shown
 
-FOLDER = VENVS / "containers"
-PODMAN = FOLDER / "podman"
-# Named by the checkout: two clones on one machine must not see each other's containers.
-RUN_ROOT = Path("/run") / f"gpulab-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"
-STAMP = FOLDER / "image.json"
-CONTAINERFILE = ROOT / "containers" / "notebook" / "Containerfile"
-LOCK = LOCKS / "notebook-cpu.txt"
-BASE = "localhost/gpulab-base:bookworm"
-PROGRAMS = ("podman", "runc", "debootstrap")
-
-_WRAPPER = """\
-#!/bin/sh
-# podman with images and settings of its own, so that the user's are left alone.
-CONTAINERS_CONF='{folder}/containers.conf' exec podman --root '{folder}/storage' \\
-    --runroot {run_root} --tmpdir {run_root}/libpod "$@"
-"""
-# Explicit limits, because podman would raise them, which a process in a container may not do.
-_SETTINGS = """\
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "none"
-lock_type = "file"
-[containers]
-default_ulimits = ["nofile=4096:4096", "nproc=8192:8192"]
-log_driver = "k8s-file"
-"""
+CONTAINERFILE = ROOT / "containers" / "Containerfile"
+REGISTRY = "quay.io/galaxy-gpu-lab"
+ENVIRONMENTS = ("unet", "notebook", "fold")
+VARIANTS = ("cpu", "cuda")
+RECORDS = FOLDER / "images"
+PRUNE = {"podman": ("image", "prune", "--force"), "buildah": ("rmi", "--prune")}
+MEGABYTE = 10**6
+# Published without a wheel; one that is made here fits everywhere, because it is plain Python.
+ONLY_SOURCE = ("pdbfixer==",)
 
 
-def missing() -> str:
-    """Return in words what this machine lacks for containers, nothing if it lacks nothing."""
-    lacking = [name for name in PROGRAMS if shutil.which(name) is None]
-    if lacking:
-        return f"{' and '.join(lacking)} not found (Debian: apt-get install {' '.join(lacking)})"
-    if os.geteuid() != 0:
-        return "the base image is made with debootstrap, which only root can run"
-    return ""
+@dataclass(frozen=True)
+class Image:
+    """One image of ours: an environment in one of its variants."""
+
+    environment: str
+    variant: str = "cpu"
+
+    @property
+    def tag(self) -> str:
+        """The tools' version, with the variant where it is not the one that the tools name."""
+        return tool_version() + ("" if self.variant == "cpu" else f"-{self.variant}")
+
+    @property
+    def name(self) -> str:
+        """The full name; the tools' XML names the CPU variant by it."""
+        return f"{REGISTRY}/{self.environment}:{self.tag}"
+
+    @property
+    def lock(self) -> Path:
+        """The packages in it."""
+        return LOCKS / f"{self.environment}-{self.variant}.txt"
+
+    @property
+    def record(self) -> Path:
+        """What is written down about the image that was built here."""
+        return RECORDS / f"{self.environment}-{self.tag}.json"
+
+    @property
+    def sbom(self) -> Path:
+        """The list of its packages, in the form of CycloneDX."""
+        return RECORDS / f"{self.environment}-{self.tag}.cdx.json"
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What the image is made of: it is out of date when one of these has changed."""
+        return {path.name: _digest(path) for path in (CONTAINERFILE, self.lock)}
 
 
-def image_name() -> str:
-    """Return the image that the tool's XML names."""
-    macros = (TOOLS / "run_jupyter_job" / "macros.xml").read_text(encoding="utf-8")
+def tool_version() -> str:
+    """Return the version of all tools."""
+    macros = (ROOT / "macros" / "macros.xml").read_text(encoding="utf-8")
     version = re.search(r'<token name="@TOOL_VERSION@">([^<]+)</token>', macros)
     if version is None:
-        raise LocalGalaxyError("macros.xml of run_jupyter_job has no @TOOL_VERSION@.")
-    return f"quay.io/galaxy-gpu-lab/notebook:{version.group(1)}"
+        raise LocalGalaxyError("macros/macros.xml has no @TOOL_VERSION@.")
+    return version.group(1)
 
 
-def podman(*arguments: str, check: bool = True) -> str:
-    """Run podman and return what it printed.
+def program() -> list[str]:
+    """Return the command that builds images here: podman, docker or buildah.
 
-    Raises:
-        LocalGalaxyError: It failed, and `check` is true.
+    Podman and buildah keep their images in this checkout, docker where its service keeps them.
     """
-    # Podman notes in its current folder that a container ran out of memory.
-    return _run([str(PODMAN), *arguments], check=check, cwd=FOLDER)
+    if shutil.which("podman"):
+        return [str(write_wrapper("podman"))]
+    if shutil.which("docker") and _answers(["docker", "info"]):
+        return ["docker"]
+    if shutil.which("buildah"):
+        return [str(write_wrapper("buildah"))]
+    raise LocalGalaxyError(
+        "No podman, no buildah and no docker whose service answers: install one of them (Debian:"
+        " apt-get install podman runc)."
+    )
 
 
-def ensure_image() -> str:
-    """Build the image when it is missing or out of date, and return its name."""
-    name = image_name()
-    _write_wrapper()
-    wanted = {"image": name, "digest": _digest(CONTAINERFILE) + _digest(LOCK)}
-    if _read_stamp() == wanted and podman("images", "--quiet", name, check=False).strip():
-        return name
-    if not podman("images", "--quiet", BASE, check=False).strip():
-        _make_base()
-    wheels = _fetch_wheels()
-    with step(f"Building {name}"):
-        podman(
-            *("build", "--quiet", "--isolation", "chroot", "--ulimit", "nofile=1024:1024"),
-            *("--build-arg", f"BASE={BASE}"),
-            *("--build-arg", "PIP_ARGUMENTS=--no-index --find-links /wheels"),
-            *("--volume", f"{wheels}:/wheels:ro"),
-            *("--file", str(CONTAINERFILE), "--tag", name, str(ROOT)),
+def ensure_image(image: Image, base: str = "") -> str:
+    """Build an image when it is missing or out of date, and return its name.
+
+    Args:
+        image: Which one.
+        base: See `containers_base.ensure_base`; empty is Debian's packages where debootstrap can
+            be run, and Docker Hub elsewhere.
+    """
+    builder = program()
+    known = _read(image.record)
+    there = run([*builder, "images", "--quiet", image.name], check=False).strip()
+    if there and known.get("sources") == image.sources:
+        return image.name
+    base = base or _usual_base(builder)
+    based_on, built_in = ensure_base(builder, base)
+    values = {
+        "BASE": based_on,
+        "BUILDER": built_in,
+        "ENVIRONMENT": image.environment,
+        "VARIANT": image.variant,
+        "VERSION": image.tag,
+        "REVISION": _revision(),
+    }
+    options = []
+    if builder != ["docker"]:
+        # Fetched out here, where the user's settings say from where; docker has no such volumes.
+        wheels = _fetch_wheels(image)
+        values["PIP_ARGUMENTS"] = "--no-index --find-links /wheels"
+        options = ["--isolation", "chroot", "--ulimit", "nofile=1024:1024", "--layers=false"]
+        options += ["--volume", f"{wheels}:/wheels:ro"]
+    arguments = [word for name, value in values.items() for word in _argument(name, value)]
+    with step(f"Building {image.name}"):
+        run(
+            [
+                *(*builder, "build", "--quiet", *options, *arguments),
+                *("--file", str(CONTAINERFILE), "--tag", image.name, str(ROOT)),
+            ],
+            cwd=FOLDER,
         )
-    STAMP.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
-    return name
+    if options:
+        # What the first stage left is larger than the image.
+        run([*builder, *PRUNE[Path(builder[0]).name]])
+    found = _inspect(builder, image.name) | {"base": based_on, "sources": image.sources}
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    if Path(builder[0]).name != "buildah":  # which cannot run an image
+        found["packages"] = write_sbom(builder, image.name, image.sbom)
+    image.record.write_text(json.dumps({"image": image.name} | found, indent=1) + "\n", "utf-8")
+    return image.name
 
 
-def _write_wrapper() -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / "containers.conf").write_text(_SETTINGS, encoding="utf-8")
-    PODMAN.write_text(_WRAPPER.format(folder=FOLDER, run_root=RUN_ROOT), encoding="utf-8")
-    PODMAN.chmod(0o755)
+def run_images(names: Sequence[str], variant: str, base: str) -> int:
+    """Build what is named, and print a table of sizes.
+
+    Args:
+        names: Environments; none is all of them.
+        variant: `cpu` or `cuda`.
+        base: See `ensure_image`.
+
+    Returns:
+        The exit code.
+    """
+    unknown = sorted({*names} - {*ENVIRONMENTS})
+    if unknown or variant not in VARIANTS:
+        raise LocalGalaxyError(
+            f"There is no image {', '.join(unknown) or variant}: IMAGES is one or more of"
+            f" {', '.join(ENVIRONMENTS)}, VARIANT is {' or '.join(VARIANTS)}."
+        )
+    images = [Image(name, variant) for name in names or ENVIRONMENTS]
+    for image in images:
+        ensure_image(image, base)
+    say(f"{'image':40} {'MB':>6} {'packages':>8}  digest of what was built here")
+    for image in images:
+        found = _read(image.record)
+        count = found.get("packages", "")
+        size = found["size"] / MEGABYTE
+        say(f"{image.name:40} {size:6.0f} {count:>8}  {found['digest']}")
+    say(f"Lists of the packages (CycloneDX): {shown(RECORDS)}/*.cdx.json")
+    return 0
 
 
-def _make_base() -> None:
-    """Make a small Debian with Python, as `docker.io/library/python:3.11-slim-bookworm` is one."""
-    tree = FOLDER / "base"
-    archive = FOLDER / "base.tar"
-    shutil.rmtree(tree, ignore_errors=True)
-    try:
-        with step("Making the base image with debootstrap"):
-            packages = "--include=python3,python3-venv"
-            _run(["debootstrap", "--variant=minbase", packages, "bookworm", str(tree)])
-            _run(["tar", "-C", str(tree), "-cf", str(archive), "."])
-            podman("import", "--quiet", str(archive), BASE)
-    finally:
-        shutil.rmtree(tree, ignore_errors=True)
-        archive.unlink(missing_ok=True)
+def _usual_base(builder: Sequence[str]) -> str:
+    made_here = builder != ["docker"] and shutil.which("debootstrap") and os.geteuid() == 0
+    return "debian" if made_here else "hub"
 
 
-def _fetch_wheels() -> Path:
+def _inspect(builder: Sequence[str], name: str) -> dict[str, object]:
+    """Return size in bytes and digest of an image."""
+    if Path(builder[0]).name == "buildah":
+        text = run([*builder, "images", "--json", name])
+        found = json.loads(text)[0]
+        return {"size": found.get("sizeraw", 0), "digest": found["id"]}
+    found = json.loads(run([*builder, "image", "inspect", name]))[0]
+    return {"size": found["Size"], "digest": found.get("Digest") or found["Id"]}
+
+
+def _fetch_wheels(image: Image) -> Path:
     """Fetch the packages out here, where the user's settings say from where."""
     wheels = FOLDER / "wheels"
-    with step("Fetching the packages of the image"):
-        python = ensure_uv().with_name("python")
-        _run(
-            [
-                *(str(python), "-m", "pip", "download", "--quiet", "--only-binary", ":all:"),
-                *("--python-version", "3.11", "--dest", str(wheels), "--requirement", str(LOCK)),
-            ]
-        )
+    with step(f"Fetching the packages of {image.lock.name}"):
+        pip = [str(ensure_uv().with_name("python")), "-m", "pip"]
+        lines = image.lock.read_text(encoding="utf-8").splitlines()
+        sources = [line for line in lines if line.startswith(ONLY_SOURCE)]
+        wanted = FOLDER / image.lock.name
+        wanted.write_text("\n".join(one for one in lines if one not in sources), encoding="utf-8")
+        # Wheels for Debian 12, whatever this machine is.
+        platforms = [f"--platform=manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)]
+        platforms += ["--platform=manylinux2014_x86_64", "--python-version", "3.11"]
+        options = ["--quiet", "--disable-pip-version-check", "--no-deps"]
+        only = ["--only-binary", ":all:", "--dest", str(wheels), "--requirement", str(wanted)]
+        run([*pip, "download", *options, *platforms, *only])
+        if sources:
+            run([*pip, "wheel", *options, "--wheel-dir", str(wheels), *sources])
     return wheels
 
 
-def _run(command: Sequence[str], *, check: bool = True, cwd: Path = ROOT) -> str:
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=environment(),
-        cwd=cwd,
-    )
-    if check and done.returncode:
-        output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-        raise LocalGalaxyError(f"`{' '.join(command)}` failed:\n{output}")
-    return done.stdout
+def _argument(name: str, value: str) -> tuple[str, str]:
+    return "--build-arg", f"{name}={value}"
+
+
+def _revision() -> str:
+    """Return the commit, with a mark when files differ from it; nothing where there is no git."""
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        return "unknown"
+    return run(["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40"]).strip()
+
+
+def _answers(command: Sequence[str]) -> bool:
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    return done.returncode == 0
 
 
 def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise LocalGalaxyError(f"{path.relative_to(ROOT)} is missing.")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _read_stamp() -> object:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(STAMP.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -5,7 +5,6 @@ Runs in Galaxy's environment, started by `localgalaxy.isolation`.
 
 from __future__ import annotations
 
-import copy
 import json
 import shlex
 import sys
@@ -16,16 +15,16 @@ from typing import Any
 
 from bioblend.galaxy import GalaxyInstance
 
-from localgalaxy import api, images, server
+from localgalaxy import api, containers_jobs, server
 from localgalaxy.checks import check
-from localgalaxy.console import LocalGalaxyError, step
+from localgalaxy.containers_engine import podman
+from localgalaxy.images import Image
 from localgalaxy.isolation_jobs import Lab
-from localgalaxy.jobconf import deployed
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import CONFIG, LOGIN, ROOT, RUNNING, SECRETS, STATE
 
 SCRIPTS = ROOT / "tests" / "isolation"
-TOOL = "run_jupyter_job"
+TOOLS = {containers_jobs.NOTEBOOK_TOOL: containers_jobs.NOTEBOOK}
 # As in the file, but so that a bomb does not take a small machine's memory.
 MEMORY_MB = 3072
 TOOL_MEMORY_MB = 2500
@@ -33,33 +32,10 @@ OTHER = "stranger@localgalaxy.example"
 OTHER_TEXT = "what another user measured"
 
 
-def isolated_environment() -> dict[str, Any]:
-    """Return the environment `notebook_isolated` with podman, and less memory."""
-    found: dict[str, Any] = copy.deepcopy(
-        deployed()["execution"]["environments"]["notebook_isolated"]
-    )
-    arguments = found["docker_run_extra_arguments"]
-    limited = arguments.replace("--memory 16g --memory-swap 16g", _memory_arguments())
-    if limited == arguments:
-        raise LocalGalaxyError("deploy/job_conf.yml sets its limit of memory in another way.")
-    # Beside other limits podman sets this one to its most, which not everybody may do.
-    found["docker_run_extra_arguments"] = f"{limited} --ulimit nproc=8192:8192"
-    found["docker_cmd"] = str(images.PODMAN)
-    found["env"] = [{"name": "GALAXY_MEMORY_MB", "value": str(TOOL_MEMORY_MB)}]
-    return found
-
-
-def _memory_arguments() -> str:
-    return f"--memory {MEMORY_MB}m --memory-swap {MEMORY_MB}m"
-
-
 def adapt(config: dict[str, Any]) -> dict[str, Any]:
     """Put the deployed destination into the local Galaxy's job configuration."""
-    given = deployed()
-    config["runners"]["pulsar_embedded"] = given["runners"]["pulsar_embedded"]
-    config["execution"]["environments"]["notebook_isolated"] = isolated_environment()
-    config["tools"] = [one for one in config["tools"] if one.get("id") != TOOL] + given["tools"]
-    return config
+    notebooks = containers_jobs.isolated_environment(MEMORY_MB, TOOL_MEMORY_MB)
+    return containers_jobs.put_in(config, {containers_jobs.NOTEBOOK: notebooks}, TOOLS)
 
 
 def main() -> int:
@@ -73,11 +49,11 @@ def main() -> int:
 
 def _bare_checks() -> Iterator[Outcome]:
     """The container alone: its limits hold whatever the tool in it does."""
-    arguments = shlex.split(isolated_environment()["docker_run_extra_arguments"])
-    bare = ("run", "--rm", "--net", "none", *arguments, images.image_name(), "python", "-c")
+    arguments = shlex.split(containers_jobs.hardened(MEMORY_MB))
+    bare = ("run", "--rm", "--net", "none", *arguments, Image("notebook").name, "python", "-c")
 
     def run(code: str) -> str:
-        return images.podman(*bare, code, check=False)
+        return podman(*bare, code, check=False)
 
     def memory() -> str:
         said = run(
@@ -198,7 +174,7 @@ def _bomb(lab: Lab, name: str, word: str) -> str:
 def _cancelled(lab: Lab) -> str:
     _, job = lab.start(_script("sleep"), {})
     deadline = time.monotonic() + 120
-    while not images.podman("ps", "--quiet").strip():
+    while not podman("ps", "--quiet").strip():
         if time.monotonic() > deadline:
             return "no container was started"
         time.sleep(0.5)
@@ -210,7 +186,7 @@ def _cancelled(lab: Lab) -> str:
 def _containers_left() -> str:
     """Return the containers that are still there, after a moment."""
     deadline = time.monotonic() + 60
-    while left := images.podman("ps", "--all", "--quiet").strip():
+    while left := podman("ps", "--all", "--quiet").strip():
         if time.monotonic() > deadline:
             return f"containers are left: {left}"
         time.sleep(1)
@@ -222,6 +198,4 @@ def _script(name: str) -> str:
 
 
 if __name__ == "__main__":
-    with step("Looking for containers of an earlier run"):
-        images.podman("rm", "--all", "--force")
     sys.exit(main())

@@ -78,7 +78,7 @@ places = [
     "/",
     "/etc",
     "/usr/bin",
-    "/opt/notebook/bin",
+    "/opt/gpulab/bin",
     "/proc/sys/kernel",
     above,
 ]

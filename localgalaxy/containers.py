@@ -1,0 +1,51 @@
+"""`make test-containers`: tests every tool and the package inside the images that are shipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from localgalaxy.console import LocalGalaxyError
+from localgalaxy.containers_pytest import PYTEST
+from localgalaxy.containers_ready import alone, ensure_ready
+from localgalaxy.images import ENVIRONMENTS, REGISTRY, Image
+from localgalaxy.own_galaxy import run_beside
+from localgalaxy.paths import ROOT, data_manager_files, tool_files
+
+STATE = ".galaxy/containers"
+
+
+def run_containers(names: Sequence[str]) -> int:
+    """Build the images and run what is named in them.
+
+    Args:
+        names: Ids of tools, and `pytest-ENVIRONMENT` for the package's tests; none is all.
+
+    Returns:
+        The exit code: 0 also where containers cannot be run, which is said.
+    """
+    files = {path.stem: path for path in [*tool_files(), *data_manager_files()]}
+    tests = [PYTEST + environment for environment in ENVIRONMENTS]
+    if unknown := sorted({*names} - {*files} - {*tests}):
+        raise LocalGalaxyError(
+            f"Nothing is called {', '.join(unknown)}: TOOLS is one or more of"
+            f" {', '.join([*files, *tests])}."
+        )
+    chosen = list(names or [*files, *tests])
+    wanted = {environment_of(files[name]) for name in chosen if name in files}
+    wanted |= {name.removeprefix(PYTEST) for name in chosen if name in tests}
+    if not ensure_ready([Image(one) for one in ENVIRONMENTS if one in wanted]):
+        return 0
+    with alone():
+        return run_beside("localgalaxy.containers_run", STATE, chosen)
+
+
+def environment_of(tool: Path) -> str:
+    """Return the environment of the image that a tool's XML names, itself or by the macro."""
+    text = tool.read_text(encoding="utf-8")
+    macros = (ROOT / "macros" / "macros.xml").read_text(encoding="utf-8")
+    for source in (text, macros):
+        if found := re.search(rf"{REGISTRY}/([a-z]+):@TOOL_VERSION@", source):
+            return found.group(1)
+    raise LocalGalaxyError(f"{tool.name} names none of our images.")

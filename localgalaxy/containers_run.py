@@ -1,0 +1,69 @@
+"""Runs the package's tests and, in a real Galaxy, the tools' tests inside their images.
+
+Runs in Galaxy's environment, started by `localgalaxy.containers`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from localgalaxy import containers_jobs, containers_pytest, server, tooltests
+from localgalaxy.containers_engine import podman
+from localgalaxy.containers_pytest import PYTEST
+from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
+from localgalaxy.paths import data_manager_files, tool_files
+
+# Enough for every test, and little enough that two jobs leave Galaxy its own.
+MEMORY_MB = 6144
+TOOL_MEMORY_MB = 5800
+
+
+def tools() -> dict[str, Path]:
+    """Return the published XML file of each tool and data manager by its id."""
+    return {path.stem: path for path in [*tool_files(), *data_manager_files()]}
+
+
+def adapt(config: dict[str, Any]) -> dict[str, Any]:
+    """Send every tool of ours into its image."""
+    notebooks = containers_jobs.isolated_environment(MEMORY_MB, TOOL_MEMORY_MB)
+    slots = config["execution"]["environments"]["tools"]["local_slots"]
+    others = containers_jobs.other_environment(MEMORY_MB, slots)
+    environments = {containers_jobs.NOTEBOOK: notebooks, containers_jobs.OTHERS: others}
+    places = dict.fromkeys(tools(), containers_jobs.OTHERS)
+    places[containers_jobs.NOTEBOOK_TOOL] = containers_jobs.NOTEBOOK
+    return containers_jobs.put_in(config, environments, places)
+
+
+def main(names: Sequence[str]) -> int:
+    """Run what is named and return the exit code.
+
+    Args:
+        names: Ids of tools, and `pytest-ENVIRONMENT` for the package's tests.
+    """
+    every = tools()
+    outcomes: list[Outcome] = []
+    inside = [name.removeprefix(PYTEST) for name in names if name.startswith(PYTEST)]
+    if inside:
+        limits = containers_jobs.hardened(MEMORY_MB)
+        outcomes += shown_one_by_one(containers_pytest.run_tests(inside, limits))
+    if chosen := [every[name] for name in names if name in every]:
+        with server.running_galaxy(adapt) as galaxy:
+            outcomes += tooltests.run_tests(galaxy, chosen, "tools")
+        outcomes += shown_one_by_one(_after())
+    return conclude(outcomes)
+
+
+def _after() -> Iterator[Outcome]:
+    """Nothing is left over: Galaxy removes each container when its job ends."""
+    deadline = time.monotonic() + 60
+    while (left := podman("ps", "--all", "--quiet").strip()) and time.monotonic() < deadline:
+        time.sleep(1)
+    yield Outcome("no container is left", not left, None, left)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,118 @@
+"""What of the images can be tested without building them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from localgalaxy import containers, containers_pytest, containers_run, images
+from localgalaxy.console import LocalGalaxyError
+from localgalaxy.environments import LOCK_SOURCES
+from localgalaxy.images import ENVIRONMENTS, VARIANTS, Image
+from localgalaxy.paths import LOCKS, ROOT, data_manager_files, tool_files
+
+CONTAINERFILE = images.CONTAINERFILE.read_text()
+ALL = [Image(environment, variant) for environment in ENVIRONMENTS for variant in VARIANTS]
+WORKFLOWS = ROOT / ".github" / "workflows"
+
+
+def versions(lock: Path) -> dict[str, str]:
+    found = re.findall(r"^([a-z0-9-]+)==(\S+)$", lock.read_text(), re.MULTILINE)
+    return dict(found)
+
+
+@pytest.mark.parametrize("image", ALL, ids=lambda image: image.lock.stem)
+def test_every_image_has_a_lock_that_is_made(image: Image) -> None:
+    assert image.lock.name in LOCK_SOURCES
+    assert len(versions(image.lock)) > 20
+
+
+def test_tags_are_the_tools_version() -> None:
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    assert Image("fold").name == f"quay.io/galaxy-gpu-lab/fold:{version[1]}"
+    assert Image("fold", "cuda").name == f"quay.io/galaxy-gpu-lab/fold:{version[1]}-cuda"
+
+
+def test_every_tool_names_an_image_that_we_build() -> None:
+    found = {
+        path.stem: containers.environment_of(path)
+        for path in [*tool_files(), *data_manager_files()]
+    }
+    assert set(found.values()) == set(ENVIRONMENTS)
+    assert found["unet_train"] == "unet"
+    assert found["run_jupyter_job"] == "notebook"
+    assert found["data_manager_colabfold_weights"] == "fold"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_cuda_has_the_versions_of_the_processors_lock(environment: str) -> None:
+    cpu, cuda = (versions(Image(environment, variant).lock) for variant in VARIANTS)
+    # The build for CUDA has another name, and ONNX Runtime's is a release behind.
+    assert cpu.pop("tensorflow-cpu", None) == cuda.pop("tensorflow", None)
+    cpu.pop("onnxruntime", None)
+    cuda.pop("onnxruntime-gpu", None)
+    assert cpu.items() <= cuda.items()
+    added = [name for name in cuda.keys() - cpu.keys() if not name.startswith("nvidia-")]
+    assert all("cuda" in name for name in added)
+    # Two of CUDA's generations in one image would be gigabytes, and may not load.
+    assert {name[-5:] for name in cuda if name.startswith("nvidia-cu")} == {"-cu12"}
+
+
+def test_the_builder_sees_the_locks_alone() -> None:
+    """The Containerfile copies nothing else, so no change of ours needs a new image."""
+    copied = re.findall(r"^COPY (?!--from)(\S+)", CONTAINERFILE, re.MULTILINE)
+    assert copied == ["locks/${ENVIRONMENT}-${VARIANT}.txt"]
+    assert (ROOT / ".dockerignore").read_text().splitlines()[1:] == ["*", "!locks/*.txt"]
+
+
+def test_images_are_labelled_and_have_an_unprivileged_user() -> None:
+    for label in ("title", "description", "version", "revision", "source", "licenses"):
+        assert f"org.opencontainers.image.{label}=" in CONTAINERFILE
+    user = re.findall(r"^USER (\d+):(\d+)$", CONTAINERFILE, re.MULTILINE)
+    assert [int(number) > 0 for number in user[-1]] == [True, True]
+
+
+def test_every_test_of_a_tool_runs_in_an_image() -> None:
+    """What imports the package is tested in an image, or there is a reason of its own."""
+    for name, why in containers_pytest.left_out():
+        text = (ROOT / "tests" / name).read_text()
+        if re.search(r"^(from|import) gpulab", text, re.MULTILINE) and "localgalaxy" not in text:
+            assert why != containers_pytest.REST, f"{name} runs in no image"
+    assert "tests/fold/test_run.py" in containers_pytest.files_of("fold")
+    assert "tests/test_unet_train.py" in containers_pytest.files_of("unet")
+
+
+def test_unknown_names_are_told() -> None:
+    with pytest.raises(LocalGalaxyError, match="unet_predict.*pytest-fold"):
+        containers.run_containers(["unet_predikt"])
+    with pytest.raises(LocalGalaxyError, match="unet, notebook, fold"):
+        images.run_images(["unett"], "cpu", "")
+    with pytest.raises(LocalGalaxyError, match="cpu or cuda"):
+        images.run_images([], "rocm", "")
+
+
+def test_says_that_nothing_was_tested() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "localgalaxy", "containers"],
+        env={"PATH": "/nonexistent"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Skipped, nothing was tested: podman and runc and debootstrap")
+
+
+def test_two_checkouts_do_not_share_containers() -> None:
+    from localgalaxy import containers_engine
+
+    text = containers_engine.write_wrapper().read_text()
+    assert str(ROOT) in text
+    assert str(containers_engine.RUN_ROOT) in text
