@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-from localgalaxy import containers, containers_pytest, containers_run, images
+from localgalaxy import containers, containers_pytest, images
 from localgalaxy.console import LocalGalaxyError
 from localgalaxy.environments import LOCK_SOURCES
 from localgalaxy.images import ENVIRONMENTS, VARIANTS, Image
-from localgalaxy.paths import LOCKS, ROOT, data_manager_files, tool_files
+from localgalaxy.paths import ROOT, data_manager_files, tool_files
 
 CONTAINERFILE = images.CONTAINERFILE.read_text()
 ALL = [Image(environment, variant) for environment in ENVIRONMENTS for variant in VARIANTS]
@@ -89,7 +88,7 @@ def test_every_test_of_a_tool_runs_in_an_image() -> None:
 
 
 def test_unknown_names_are_told() -> None:
-    with pytest.raises(LocalGalaxyError, match="unet_predict.*pytest-fold"):
+    with pytest.raises(LocalGalaxyError, match=r"unet_predict.*pytest-fold"):
         containers.run_containers(["unet_predikt"])
     with pytest.raises(LocalGalaxyError, match="unet, notebook, fold"):
         images.run_images(["unett"], "cpu", "")
