@@ -15,6 +15,8 @@ from types import FrameType
 from localgalaxy import (
     clienttests,
     containers,
+    containers_ready,
+    containers_sbom,
     debian,
     demo,
     environments,
@@ -169,7 +171,22 @@ def run_isolation(arguments: argparse.Namespace) -> int:
 
 def run_images(arguments: argparse.Namespace) -> int:
     """Build the containers' images."""
+    if arguments.names:
+        return images.show_names(arguments.images, arguments.variant)
     return images.run_images(arguments.images, arguments.variant, arguments.base)
+
+
+def run_sbom(arguments: argparse.Namespace) -> int:
+    """Write the list of an image's packages."""
+    count = containers_sbom.write_sbom([arguments.program], arguments.image, arguments.file)
+    say(f"{shown(arguments.file)}: {count} packages")
+    return 0
+
+
+def run_load_image(arguments: argparse.Namespace) -> int:
+    """Take an image from standard input, as `docker save` writes it."""
+    del arguments
+    return containers_ready.load_image()
 
 
 def run_containers(arguments: argparse.Namespace) -> int:
@@ -226,10 +243,17 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     build.add_argument("images", nargs="*", help="environments (default: all)")
     build.add_argument("--variant", default="cpu", help="cpu or cuda")
     build.add_argument("--base", default="", help="hub, debian or an image of Python")
+    build.add_argument("--names", action="store_true", help="print the names and build nothing")
     build.set_defaults(run=run_images)
 
+    sbom = commands.add_parser("sbom", help="list what is in an image, in the form of CycloneDX")
+    sbom.add_argument("image")
+    sbom.add_argument("file", type=Path)
+    sbom.add_argument("--program", default="docker", help="what runs the image")
+    sbom.set_defaults(run=run_sbom)
+
     inside = commands.add_parser("containers", help="test tools and package in their images")
-    inside.add_argument("names", nargs="*", help="tools and pytest-ENVIRONMENT (default: all)")
+    inside.add_argument("names", nargs="*", help="tools, images, pytest-IMAGE (default: all)")
     inside.set_defaults(run=run_containers)
 
     for name, run, text in (
@@ -239,6 +263,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ("locks", run_locks, "resolve the lock files anew"),
         ("isolation", run_isolation, "try to break out of the notebooks' containers"),
         ("slurm", run_slurm, "run the tools through a Slurm cluster on this machine"),
+        ("load-image", run_load_image, "take an image to test from standard input"),
         ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)

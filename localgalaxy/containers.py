@@ -20,21 +20,21 @@ def run_containers(names: Sequence[str]) -> int:
     """Build the images and run what is named in them.
 
     Args:
-        names: Ids of tools, and `pytest-ENVIRONMENT` for the package's tests; none is all.
+        names: Ids of tools, `pytest-ENVIRONMENT` for the package's tests, and environments for all
+            that runs in their image; none is everything.
 
     Returns:
         The exit code: 0 also where containers cannot be run, which is said.
     """
-    files = {path.stem: path for path in [*tool_files(), *data_manager_files()]}
-    tests = [PYTEST + environment for environment in ENVIRONMENTS]
-    if unknown := sorted({*names} - {*files} - {*tests}):
+    places = {path.stem: environment_of(path) for path in [*tool_files(), *data_manager_files()]}
+    places |= {PYTEST + environment: environment for environment in ENVIRONMENTS}
+    if unknown := sorted({*names} - {*places} - {*ENVIRONMENTS}):
         raise LocalGalaxyError(
             f"Nothing is called {', '.join(unknown)}: TOOLS is one or more of"
-            f" {', '.join([*files, *tests])}."
+            f" {', '.join([*places, *ENVIRONMENTS])}."
         )
-    chosen = list(names or [*files, *tests])
-    wanted = {environment_of(files[name]) for name in chosen if name in files}
-    wanted |= {name.removeprefix(PYTEST) for name in chosen if name in tests}
+    chosen = [name for name, place in places.items() if not names or {name, place} & {*names}]
+    wanted = {places[name] for name in chosen}
     if not ensure_ready([Image(one) for one in ENVIRONMENTS if one in wanted]):
         return 0
     with alone():

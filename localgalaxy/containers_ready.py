@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from localgalaxy.console import LocalGalaxyError, say
-from localgalaxy.containers_engine import FOLDER, missing, podman
+from localgalaxy.containers_engine import FOLDER, missing, podman, write_wrapper
 from localgalaxy.environments import ensure_galaxy, ensure_tools
 from localgalaxy.images import Image, ensure_image
+from localgalaxy.paths import ROOT
+
+# A variable that says: test the images that were loaded, and build none.
+GIVEN = "GIVEN_IMAGES"
 
 
 def ensure_ready(images: Sequence[Image]) -> bool:
@@ -27,7 +32,7 @@ def ensure_ready(images: Sequence[Image]) -> bool:
     ensure_galaxy()
     ensure_tools()
     try:
-        names = [ensure_image(image) for image in images]
+        names = [_given(image) or ensure_image(image) for image in images]
         podman("run", "--rm", "--net", "none", names[0], "true")
     except LocalGalaxyError as error:
         if os.environ.get("CI"):
@@ -35,6 +40,21 @@ def ensure_ready(images: Sequence[Image]) -> bool:
         say(f"Skipped, nothing was tested: this machine cannot run containers.\n{error}")
         return False
     return True
+
+
+def load_image() -> int:
+    """Take an image to test from standard input, as `docker save` writes it; give the exit code."""
+    return subprocess.run([str(write_wrapper()), "load"], cwd=ROOT, check=False).returncode
+
+
+def _given(image: Image) -> str:
+    """Return the name of an image that was built elsewhere and is to be tested as it is."""
+    if not os.environ.get(GIVEN):
+        return ""
+    write_wrapper()
+    if not podman("images", "--quiet", image.name).strip():
+        raise LocalGalaxyError(f"{GIVEN} is set, but {image.name} was not loaded.")
+    return image.name
 
 
 @contextmanager

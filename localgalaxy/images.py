@@ -156,13 +156,7 @@ def run_images(names: Sequence[str], variant: str, base: str) -> int:
     Returns:
         The exit code.
     """
-    unknown = sorted({*names} - {*ENVIRONMENTS})
-    if unknown or variant not in VARIANTS:
-        raise LocalGalaxyError(
-            f"There is no image {', '.join(unknown) or variant}: IMAGES is one or more of"
-            f" {', '.join(ENVIRONMENTS)}, VARIANT is {' or '.join(VARIANTS)}."
-        )
-    images = [Image(name, variant) for name in names or ENVIRONMENTS]
+    images = _selected(names, variant)
     for image in images:
         ensure_image(image, base)
     say(f"{'image':40} {'MB':>6} {'packages':>8}  digest of what was built here")
@@ -173,6 +167,23 @@ def run_images(names: Sequence[str], variant: str, base: str) -> int:
         say(f"{image.name:40} {size:6.0f} {count:>8}  {found['digest']}")
     say(f"Lists of the packages (CycloneDX): {shown(RECORDS)}/*.cdx.json")
     return 0
+
+
+def show_names(names: Sequence[str], variant: str) -> int:
+    """Print the full name of each image and return the exit code."""
+    for image in _selected(names, variant):
+        say(image.name)
+    return 0
+
+
+def _selected(names: Sequence[str], variant: str) -> list[Image]:
+    unknown = sorted({*names} - {*ENVIRONMENTS})
+    if unknown or variant not in VARIANTS:
+        raise LocalGalaxyError(
+            f"There is no image {', '.join(unknown) or variant}: IMAGES is one or more of"
+            f" {', '.join(ENVIRONMENTS)}, VARIANT is {' or '.join(VARIANTS)}."
+        )
+    return [Image(name, variant) for name in names or ENVIRONMENTS]
 
 
 def _usual_base(builder: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -115,3 +116,23 @@ def test_two_checkouts_do_not_share_containers() -> None:
     text = containers_engine.write_wrapper().read_text()
     assert str(ROOT) in text
     assert str(containers_engine.RUN_ROOT) in text
+
+
+def test_workflows_build_every_image_from_the_one_file() -> None:
+    matrix = re.search(
+        r"environment: \[(.+)\]\n\s+variant: \[(.+)\]", (WORKFLOWS / "images.yml").read_text()
+    )
+    assert matrix
+    assert tuple(matrix[1].split(", ")) == ENVIRONMENTS
+    assert tuple(matrix[2].split(", ")) == VARIANTS
+    for name in ("images.yml", "ci.yml"):
+        text = (WORKFLOWS / name).read_text()
+        assert "containers/Containerfile" in text
+        assert "FROM " not in text
+
+
+def test_published_digests_are_digests() -> None:
+    digests = json.loads((ROOT / "containers" / "digests.json").read_text())
+    for name, digest in digests.items():
+        assert re.fullmatch(r"quay\.io/galaxy-gpu-lab/[a-z]+:\d+\.\d+\.\d+(-cuda)?", name)
+        assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
