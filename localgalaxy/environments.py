@@ -89,7 +89,7 @@ LOCK_SOURCES = {
         *("--extra", "build"),
         *("--extra", "predict"),
         *("--extra", "train"),
-        *("-c", "locks/unet-cpu.txt", *_DEBIAN),
+        *("-c", "locks/unet-cpu.txt", "-c", "locks/cuda-12.in", *_DEBIAN),
     ],
     "notebook-cuda.txt": [
         *("locks/unet-cuda.in", "pyproject.toml", "--overrides", "locks/cuda-instead.in"),
@@ -97,7 +97,8 @@ LOCK_SOURCES = {
         *("--extra", "predict"),
         *("--extra", "train"),
         *("--extra", "notebook"),
-        *("-c", "locks/notebook-cpu.txt", "-c", "locks/unet-cuda.txt", *_DEBIAN),
+        *("-c", "locks/notebook-cpu.txt", "-c", "locks/unet-cuda.txt"),
+        *("-c", "locks/cuda-12.in", *_DEBIAN),
     ],
     "fold-cuda.txt": [
         *("locks/fold-cuda.in", "pyproject.toml", "--extra", "fold"),

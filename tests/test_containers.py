@@ -53,7 +53,7 @@ def test_every_tool_names_an_image_that_we_build() -> None:
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_cuda_has_the_versions_of_the_processors_lock(environment: str) -> None:
     cpu, cuda = (versions(Image(environment, variant).lock) for variant in VARIANTS)
-    # The build for CUDA has another name, and ONNX Runtime's is a release behind.
+    # The builds for CUDA have other names, and ONNX Runtime's is older.
     assert cpu.pop("tensorflow-cpu", None) == cuda.pop("tensorflow", None)
     cpu.pop("onnxruntime", None)
     cuda.pop("onnxruntime-gpu", None)
@@ -62,6 +62,16 @@ def test_cuda_has_the_versions_of_the_processors_lock(environment: str) -> None:
     assert all("cuda" in name for name in added)
     # Two of CUDA's generations in one image would be gigabytes, and may not load.
     assert {name[-5:] for name in cuda if name.startswith("nvidia-cu")} == {"-cu12"}
+
+
+@pytest.mark.parametrize("environment", ["unet", "notebook"])
+def test_onnx_runtime_is_built_for_the_cuda_that_is_there(environment: str) -> None:
+    """The resolver notes who asked for the libraries of CUDA 12."""
+    text = Image(environment, "cuda").lock.read_text()
+    asked = re.search(r"^nvidia-cuda-runtime-cu12==.+\n((?: .*\n)+)", text, re.MULTILINE)
+    assert asked
+    assert "onnxruntime-gpu" in asked[1]
+    assert "tensorflow" in asked[1]
 
 
 def test_the_builder_sees_the_locks_alone() -> None:
