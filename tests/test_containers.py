@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from bare_machine import said_on_a_bare_machine
 
 from localgalaxy import containers, containers_pytest, images
 from localgalaxy.console import LocalGalaxyError
@@ -108,16 +107,8 @@ def test_unknown_names_are_told() -> None:
 
 
 def test_says_that_nothing_was_tested() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "localgalaxy", "containers"],
-        env={"PATH": "/nonexistent"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Skipped, nothing was tested: podman and runc and debootstrap")
+    said = said_on_a_bare_machine("containers")
+    assert said.startswith("Skipped, nothing was tested: podman and runc and debootstrap")
 
 
 def test_two_checkouts_do_not_share_containers() -> None:

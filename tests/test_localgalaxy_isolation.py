@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import yaml
+from bare_machine import said_on_a_bare_machine
 
 from localgalaxy.paths import ROOT
 
@@ -13,17 +11,9 @@ JOB_CONF = yaml.safe_load((ROOT / "deploy" / "job_conf.yml").read_text())
 
 
 def test_says_that_nothing_was_tested() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "localgalaxy", "isolation"],
-        env={"PATH": "/nonexistent"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Skipped, nothing was tested: podman and runc and debootstrap")
-    assert done.stdout.count("\n") == 1
+    said = said_on_a_bare_machine("isolation")
+    assert said.startswith("Skipped, nothing was tested: podman and runc and debootstrap")
+    assert said.count("\n") == 1
 
 
 def test_only_the_notebook_tool_goes_to_containers() -> None:
