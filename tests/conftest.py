@@ -7,5 +7,6 @@ from importlib.util import find_spec
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-# The folding tools have an environment of their own, and their tests run there.
-collect_ignore = [] if find_spec("colabfold") else ["fold"]
+# The folding tools and what checks deploy/ have environments of their own; their tests run there.
+_NEEDS = {"fold": "colabfold", "deploy": "tpv"}
+collect_ignore = [folder for folder, module in _NEEDS.items() if not find_spec(module)]
