@@ -28,7 +28,7 @@ from localgalaxy.paths import (
 UV_VERSION = "0.13.9"
 UV_VENV = VENVS / "uv"
 STAMP = ".locks.json"
-# Where variables forbid Python to write bytecode, each start of a program would compile all it loads.
+# Where variables forbid Python to write bytecode, each start would compile all that it loads.
 COMPILED = {"bytecode": "compiled"}
 
 GALAXY_LOCKS = ("galaxy.txt",)
