@@ -7,8 +7,10 @@ that no image knows, to show that any will do.
 from __future__ import annotations
 
 import fnmatch
+import re
 import shlex
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -101,11 +103,19 @@ def _run_one(environment: str, arguments: str) -> Outcome:
     with step(f"Testing the package inside {Image(environment).name}"):
         code, output = attempt(command, cwd=FOLDER)
     lines = output.rstrip().splitlines()
-    for line in lines:
-        if line.startswith("SKIPPED"):
-            say(f"       {line}")
+    for reason, count in skipped(lines).items():
+        say(f"       left out {count}: {reason}")
     name = f"pytest in {environment}: {lines[-1].strip('= ') if lines else 'no output'}"
     return Outcome(name, code == 0, time.monotonic() - began, "\n".join(lines[-_LINES:]))
+
+
+def skipped(lines: Sequence[str]) -> Counter[str]:
+    """Return how many tests pytest says it left out, for each file and reason."""
+    found: Counter[str] = Counter()
+    for line in lines:
+        if match := re.match(r"SKIPPED \[(\d+)\] ([^:]+)(?::\d+)?: (.+)", line):
+            found[f"{match[2]}: {match[3]}"] += int(match[1])
+    return found
 
 
 def _mounted() -> list[Path]:

@@ -97,6 +97,17 @@ def test_every_test_of_a_tool_runs_in_an_image() -> None:
     assert "tests/test_unet_train.py" in containers_pytest.files_of("unet")
 
 
+def test_what_pytest_leaves_out_is_told_by_reason() -> None:
+    lines = [
+        "SKIPPED [2] tests/test_a.py:3: no card: none",
+        "SKIPPED [1] tests/test_a.py:9: no card: none",
+        "SKIPPED [1] tests/test_b.py: whole file",
+        "3 passed, 4 skipped in 1.00s",
+    ]
+    wanted = {"tests/test_a.py: no card: none": 3, "tests/test_b.py: whole file": 1}
+    assert containers_pytest.skipped(lines) == wanted
+
+
 def test_unknown_names_are_told() -> None:
     with pytest.raises(LocalGalaxyError, match=r"unet_predict.*pytest-fold"):
         containers.run_containers(["unet_predikt"])
