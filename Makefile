@@ -5,7 +5,7 @@ FOLD := .venvs/fold/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup system developer test test-isolation test-slurm test-containers images style pytest lint format demo galaxy locks repositories publish clean
+.PHONY: help setup system developer test test-isolation test-slurm test-pulsar test-containers images style pytest lint format demo galaxy locks repositories publish clean
 
 help:         ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ images:       ## build the images: IMAGES= some, VARIANT=cuda, BASE=hub, debian 
 
 test-slurm:   ## run the tools through a Slurm cluster of this machine; needs slurm-wlm
 	$(LOCAL) slurm
+
+test-pulsar:  ## run the tools on a Pulsar that shares no file with Galaxy
+	$(LOCAL) pulsar
 
 pytest: developer ## test the Python package and the repository
 	$(RUN) pytest

@@ -24,6 +24,7 @@ from localgalaxy import (
     isolation,
     lint,
     managertests,
+    pulsar,
     server,
     slurm,
     tooltests,
@@ -200,6 +201,12 @@ def run_slurm(arguments: argparse.Namespace) -> int:
     return slurm.run_slurm()
 
 
+def run_pulsar(arguments: argparse.Namespace) -> int:
+    """Run the tools on a remote Pulsar."""
+    del arguments
+    return pulsar.run_pulsar()
+
+
 def run_clean(arguments: argparse.Namespace) -> int:
     """Remove what running leaves behind."""
     del arguments
@@ -264,6 +271,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ("isolation", run_isolation, "try to break out of the notebooks' containers"),
         ("slurm", run_slurm, "run the tools through a Slurm cluster on this machine"),
         ("load-image", run_load_image, "take an image to test from standard input"),
+        ("pulsar", run_pulsar, "run the tools on a Pulsar that shares no file with Galaxy"),
         ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)

@@ -171,6 +171,8 @@ class Lab:
             "history_id": self.history,
             "tool_id": again["id"],
             "tool_version": again["version"],
+            # Sections and conditionals are nested in it, which the older form would pass over.
+            "input_format": "21.01",
             "inputs": {**again["state_inputs"], "rerun_remap_job_id": job},
         }
         answer: dict[str, Any] = self.galaxy.make_post_request(

@@ -19,6 +19,7 @@ GALAXY_VENV = VENVS / "galaxy"
 UNET_VENV = VENVS / "unet"
 NOTEBOOK_VENV = VENVS / "notebook"
 FOLD_VENV = VENVS / "fold"
+PULSAR_VENV = VENVS / "pulsar"
 DEPLOY_VENV = VENVS / "deploy"
 TOOLSHED_VENV = VENVS / "toolshed"
 

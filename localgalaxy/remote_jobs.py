@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from bioblend.galaxy import GalaxyInstance
 
 from localgalaxy import api
 from localgalaxy.console import LocalGalaxyError
-from localgalaxy.lab import Job, Lab
+from localgalaxy.lab import DONE, Job, Lab
 from localgalaxy.paths import TEST_DATA, tool_files
 from localgalaxy.server import Galaxy
 
+MOST_JOBS = 1000
 NETWORK = {"network|base_filters": 4, "network|depth": 3}
 
 
@@ -42,11 +45,26 @@ class Patient(Lab):
         made = self.galaxy.histories.create_dataset_collection(self.history, description)
         return {"src": "hdca", "id": str(made["id"])}
 
-    def finish_all(self, answer: dict[str, Any], patience: float) -> list[str]:
-        """Return the states of all jobs of an answer when they have ended."""
+    def finish_all(self, answers: Sequence[dict[str, Any]], patience: float) -> list[str]:
+        """Return the states of all jobs of answers when they have ended, with one look at all.
+
+        Raises:
+            LocalGalaxyError: Not all ended in time.
+        """
+        wanted = [str(job["id"]) for answer in answers for job in answer["jobs"]]
         deadline = time.monotonic() + patience
-        jobs = [str(job["id"]) for job in answer["jobs"]]
-        return [str(self.wait(job, patience=deadline - time.monotonic())["state"]) for job in jobs]
+        while True:
+            listed = self.galaxy.jobs.get_jobs(history_id=self.history, limit=MOST_JOBS)
+            states = {str(one["id"]): str(one["state"]) for one in listed}
+            found = [states.get(job, "unknown") for job in wanted]
+            if set(found) <= DONE:
+                return found
+            if time.monotonic() > deadline:
+                for job in wanted:
+                    self.galaxy.jobs.cancel_job(job)
+                counts = dict(Counter(found))
+                raise LocalGalaxyError(f"Not all ended after {patience:.0f} s: {counts}")
+            time.sleep(1)
 
     def train(self, epochs: int) -> dict[str, Any]:
         """Submit the training of a tiny network and return Galaxy's answer."""
@@ -73,6 +91,17 @@ class Patient(Lab):
         }
         return self.submit("unet_predict", values)
 
+    def fold(self, sequence: str) -> dict[str, Any]:
+        """Submit the folding of a protein with one stand-in network and return Galaxy's answer."""
+        values = {
+            "input|kind": "text",
+            "input|sequences": f">chain\n{sequence}\n",
+            "weights": "stand_in",
+            "model|num_models": 1,
+            "model|num_recycle": 0,
+        }
+        return self.submit("colabfold_batch", values)
+
 
 def job_id(answer: dict[str, Any]) -> str:
     """Return the id of the only job of an answer."""
@@ -90,14 +119,24 @@ def trained(job: Job, epochs: int) -> str:
     return ""
 
 
-def our_jobs(galaxy: Galaxy) -> list[dict[str, Any]]:
-    """Return what an administrator sees of each job of our tools, the newest first."""
+def now() -> str:
+    """Return the time as Galaxy writes it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat()
+
+
+def our_jobs(galaxy: Galaxy, since: str) -> list[dict[str, Any]]:
+    """Return what an administrator sees of each job of our tools, the newest first.
+
+    Args:
+        galaxy: The running Galaxy, whose database may know jobs of an earlier run.
+        since: The time, as `now` gives it, before which no job counts.
+    """
     ours = {path.stem for path in tool_files()}
-    listed = api.request(galaxy.url, "/api/jobs?limit=1000", key=galaxy.user_key)
+    listed = api.request(galaxy.url, f"/api/jobs?limit={MOST_JOBS}", key=galaxy.user_key)
     return [
         api.request(galaxy.url, f"/api/jobs/{one['id']}?full=true", key=galaxy.admin_key)
         for one in listed
-        if one["tool_id"] in ours
+        if one["tool_id"] in ours and one["create_time"] >= since
     ]
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from localgalaxy.console import LocalGalaxyError
-from localgalaxy.jobconf import deployed
+from localgalaxy.jobconf import deployed, without_container
 
 CPU, LARGE, GPU = "slurm_cpu", "slurm_cpu_large", "slurm_gpu"
 # What one job asks for here; 24 h and 16 GB would be accepted as well, but not twice at once.
 PROCESSORS = 2
 MEMORY_MB = {CPU: 2000, LARGE: 4000, GPU: 2000}
 CARD_TOOL = "unet_predict"
-# The tools run in the local Galaxy's environments, as their images may not be there.
-CONTAINER = ("singularity_enabled", "singularity_run_extra_arguments", "require_container")
 
 
 def adapt(config: dict[str, Any]) -> dict[str, Any]:
     """Let every job of our tools go through Slurm; what Galaxy does itself stays where it was."""
-    config["runners"]["slurm"] = deployed()["runners"]["slurm"]
+    # One thread, because with several the runner may end a job before its metadata are read where
+    # that is not the job's own work (see below).
+    config["runners"]["slurm"] = {**deployed()["runners"]["slurm"], "workers": 1}
     environments = config["execution"]["environments"]
     for name in [one for one in environments if one != "galaxy"]:
         environments[name] = small(CPU, environments[name])
@@ -36,12 +35,10 @@ def small(name: str, local: dict[str, Any]) -> dict[str, Any]:
         name: In the deployed file.
         local: The local Galaxy's environment, which activates a tool's libraries.
     """
-    found: dict[str, Any] = copy.deepcopy(deployed()["execution"]["environments"][name])
+    found = without_container(name)
     for option in ("job_ncpus", "job_--mem", "job_time"):
         if option not in found:
             raise LocalGalaxyError(f"deploy/job_conf.yml asks Slurm in another way: no {option}.")
-    for option in CONTAINER:
-        found.pop(option, None)
     found["job_ncpus"] = PROCESSORS
     found["job_--mem"] = f"{MEMORY_MB[name]}M"
     # The local Galaxy's worker reads the outputs' metadata; in the job it takes ten seconds more.

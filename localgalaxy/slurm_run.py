@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
-from localgalaxy import server, tooltests
+from localgalaxy import restart, server, tooltests
 from localgalaxy.checks import check
 from localgalaxy.console import LocalGalaxyError
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import STATE, WORKFLOWS
-from localgalaxy.remote_jobs import Patient, job_id, kill, metrics, our_jobs, trained
+from localgalaxy.remote_jobs import Patient, job_id, kill, metrics, now, our_jobs, trained
 from localgalaxy.slurm_cluster import Cluster, running_cluster
 from localgalaxy.slurm_jobconf import CARD_TOOL, CPU, LARGE, MEMORY_MB, PROCESSORS, adapt
 
 WORKFLOW = WORKFLOWS / "ct_segmentation" / "ct_segmentation.ga"
 EPOCHS = 5  # of a job that is to be broken; loading the libraries alone takes seconds
-LONG = 60  # of a job that shall outlive Galaxy's stop
+SEQUENCE = "PIAQIHILEG"
 MAPPED = 12  # datasets of the collection
 PATIENCE = 240.0  # seconds
 
@@ -35,17 +34,22 @@ def main() -> int:
     with running_cluster(logs) as cluster:
         os.environ.update(cluster.variables)
         with server.running_galaxy(adapt) as galaxy:
+            began = now()
             outcomes += tooltests.run_tests(galaxy, [WORKFLOW], "slurm")
-            outcomes += shown_one_by_one(_checks(cluster, galaxy))
+            outcomes += shown_one_by_one(_checks(cluster, galaxy, began))
             patient = Patient(galaxy, "Restart")
-            answers = [patient.train(EPOCHS), patient.train(LONG)]
+            answers = restart.submit(patient)
             numbers = [started(cluster, patient, one) for one in answers]
-        outcomes += shown_one_by_one(_restarted(cluster, numbers, answers))
+        outcomes += shown_one_by_one(
+            restart.restarted(
+                adapt, answers, lambda which: cluster.show(numbers[which])["JobState"] != "RUNNING"
+            )
+        )
     return conclude(outcomes)
 
 
-def _checks(cluster: Cluster, galaxy: server.Galaxy) -> Iterator[Outcome]:
-    yield check("each job of the workflow was Slurm's", lambda: _asked(cluster, galaxy))
+def _checks(cluster: Cluster, galaxy: server.Galaxy, began: str) -> Iterator[Outcome]:
+    yield check("each job of the workflow was Slurm's", lambda: _asked(cluster, galaxy, began))
     yield check("two nodes worked at the same time", lambda: _overlapped(cluster))
     patient = Patient(galaxy, "Slurm")
     cancelled, starved = patient.train(EPOCHS), patient.train(EPOCHS)
@@ -65,6 +69,7 @@ def _checks(cluster: Cluster, galaxy: server.Galaxy) -> Iterator[Outcome]:
         "the cancelled job runs again and succeeds",
         lambda: trained(patient.finish(again, PATIENCE), EPOCHS),
     )
+    yield check("two folding jobs at once", lambda: _folded(patient))
     yield check(f"a tool mapped over {MAPPED} datasets", lambda: _mapped(patient))
 
 
@@ -77,9 +82,9 @@ def started(cluster: Cluster, patient: Patient, answer: dict[str, Any]) -> str:
     return number
 
 
-def _asked(cluster: Cluster, galaxy: server.Galaxy) -> str:
+def _asked(cluster: Cluster, galaxy: server.Galaxy, began: str) -> str:
     """Compare what Galaxy asked for with what Slurm gave and the job saw."""
-    jobs = our_jobs(galaxy)
+    jobs = our_jobs(galaxy, began)
     if {one["tool_id"] for one in jobs} != {"h5_dataset_split", "unet_train", "unet_predict"}:
         return f"these are not the workflow's jobs: {[one['tool_id'] for one in jobs]}"
     finished = cluster.finished()
@@ -140,39 +145,14 @@ def _with_more(cluster: Cluster, patient: Patient, answer: dict[str, Any], numbe
 
 def _mapped(patient: Patient) -> str:
     images = patient.collection("part_test.h5", MAPPED)
-    began = time.monotonic()
-    states = patient.finish_all(patient.predict(images), PATIENCE)
-    if states != ["ok"] * MAPPED:
-        return f"the jobs ended as {states}"
-    took = time.monotonic() - began
-    return "" if took < PATIENCE else f"they took {took:.0f} s"
+    states = patient.finish_all([patient.predict(images)], PATIENCE)
+    return "" if states == ["ok"] * MAPPED else f"the jobs ended as {states}"
 
 
-def _restarted(
-    cluster: Cluster, numbers: list[str], answers: list[dict[str, Any]]
-) -> Iterator[Outcome]:
-    """Galaxy is down, Slurm's jobs go on: one ends before Galaxy is back, one after."""
-
-    def alone() -> str:
-        deadline = time.monotonic() + PATIENCE
-        while (state := cluster.show(numbers[0])["JobState"]) == "RUNNING":
-            if time.monotonic() > deadline:
-                return "the job did not end"
-            time.sleep(1)
-        other = cluster.show(numbers[1])["JobState"]
-        return "" if (state, other) == ("COMPLETED", "RUNNING") else f"{state} and {other}"
-
-    yield check("Slurm's jobs go on without Galaxy", alone)
-    with server.running_galaxy(adapt) as galaxy:
-        patient = Patient(galaxy, "After the restart")
-        yield check(
-            "what ended while Galaxy was down is there",
-            lambda: trained(patient.finish(answers[0]), EPOCHS),
-        )
-        yield check(
-            "what ran through Galaxy's restart is there",
-            lambda: trained(patient.finish(answers[1], PATIENCE), LONG),
-        )
+def _folded(patient: Patient) -> str:
+    """Fold twice at once: both jobs may compile into JAX's one folder."""
+    states = patient.finish_all([patient.fold(SEQUENCE) for _ in range(2)], PATIENCE)
+    return "" if states == ["ok"] * 2 else f"the jobs ended as {states}"
 
 
 if __name__ == "__main__":

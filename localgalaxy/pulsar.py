@@ -1,0 +1,24 @@
+"""`make test-pulsar`: runs our tools on a remote Pulsar that shares no file with Galaxy."""
+
+from __future__ import annotations
+
+from localgalaxy import pulsar_server
+from localgalaxy.console import say
+from localgalaxy.environments import ensure_galaxy, ensure_pulsar, ensure_tools
+from localgalaxy.own_galaxy import run_beside
+
+STATE = ".galaxy/pulsar"
+
+
+def run_pulsar() -> int:
+    """Start a Pulsar and a Galaxy of its own, and let jobs run, break and run again.
+
+    Returns:
+        The exit code.
+    """
+    ensure_galaxy()
+    ensure_tools()
+    ensure_pulsar()
+    if not pulsar_server.hides_files():
+        say("bwrap is not here: Pulsar could see Galaxy's files, only the jobs' paths are checked.")
+    return run_beside("localgalaxy.pulsar_run", STATE)
