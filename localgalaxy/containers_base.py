@@ -6,6 +6,7 @@ the same Python, 3.11, from another maker.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +15,17 @@ from localgalaxy.console import LocalGalaxyError, step
 from localgalaxy.containers_engine import FOLDER, run
 
 HUB = ("docker.io/library/python:3.11-slim-bookworm", "docker.io/library/python:3.11-bookworm")
-DEBIAN = ("localhost/gpulab-base:bookworm", "localhost/gpulab-builder:bookworm")
-
 _ONLY_BUILDING = ("python3-venv", "binutils")
 # What these brought along: debootstrap marks every package as wanted.
 _BROUGHT = (
     *("binutils-*", "libbinutils", "libctf*", "libgprofng*", "libjansson4"),
     *("python3.11-venv", "python3-*-whl", "python3-distutils", "python3-lib2to3"),
 )
-# As in Docker's images of Debian: nothing reads these in a container.
-_LEFT_OUT = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "var/log")
+# Nothing reads these in a container; licences, below /usr/share/doc, stay.
+_LEFT_OUT = ("var/cache/apt", "var/lib/apt/lists", "usr/share/man", "var/log")
+# Made anew when what is in them changes.
+_RECIPE = hashlib.sha256(repr((_ONLY_BUILDING, _BROUGHT, _LEFT_OUT)).encode()).hexdigest()[:8]
+DEBIAN = tuple(f"localhost/gpulab-{name}:bookworm-{_RECIPE}" for name in ("base", "builder"))
 
 
 def ensure_base(program: Sequence[str], base: str) -> tuple[str, str]:
@@ -41,7 +43,7 @@ def ensure_base(program: Sequence[str], base: str) -> tuple[str, str]:
         if not run([*program, "images", "--quiet", name], check=False).strip():
             _make(program)
             break
-    return DEBIAN
+    return DEBIAN[0], DEBIAN[1]
 
 
 def _make(program: Sequence[str]) -> None:
