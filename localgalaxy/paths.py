@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "locks"
+PACKAGE = ROOT / "gpulab"
 # A test that needs the tools as they are published, or a Galaxy of its own, names other folders.
 TOOLS = ROOT / os.environ.get("LOCALGALAXY_TOOLS", "tools")
 DATA_MANAGERS = ROOT / os.environ.get("LOCALGALAXY_DATA_MANAGERS", "data_managers")

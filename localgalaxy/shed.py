@@ -9,6 +9,7 @@ folders. So each repository is written into a folder of its own, links turned in
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,9 +19,10 @@ from xml.sax.saxutils import quoteattr
 
 import yaml
 
-from localgalaxy.paths import ROOT, TEST_DATA
+from localgalaxy.paths import PACKAGE, ROOT, TEST_DATA
 
 SHED_FILE = ROOT / ".shed.yml"
+PART = re.compile(rf"\b{PACKAGE.name}(?:\.| import )(\w+)")
 NOT_PUBLISHED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "tool_test_output.*")
 
 
@@ -53,12 +55,29 @@ def export(target: Path) -> Iterator[Path]:
 
 def _copy_repository(folder: Path, source: Path) -> None:
     shutil.copytree(source, folder, symlinks=False, ignore=NOT_PUBLISHED)
+    for package in folder.rglob(PACKAGE.name):
+        _drop_unused(package)
     texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*.xml")]
     for path in sorted(TEST_DATA.rglob("*")):
         name = path.relative_to(TEST_DATA)
         if path.is_file() and any(_is_named(name, text) for text in texts):
             (folder / "test-data" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / "test-data" / name)
+
+
+def _drop_unused(package: Path) -> None:
+    """Remove the parts of our package that nothing beside it names, directly or by other parts."""
+    parts = {path.name for path in package.iterdir() if (path / "__init__.py").is_file()}
+    waiting = [*package.parent.glob("*.py"), *package.glob("*.py")]
+    needed: set[str] = set()
+    while waiting:
+        # Any mention counts: a part may also be started by its name.
+        text = waiting.pop().read_text(encoding="utf-8")
+        new = parts & set(PART.findall(text)) - needed
+        needed |= new
+        waiting += [path for part in new for path in (package / part).rglob("*.py")]
+    for part in parts - needed:
+        shutil.rmtree(package / part)
 
 
 def _is_named(name: Path, text: str) -> bool:

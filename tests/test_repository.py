@@ -109,11 +109,14 @@ def test_every_tool_is_tested_explained_and_cited(described: dict[str, Any]) -> 
         assert tool["citations"] > 0, tool["id"]
 
 
-def test_required_files_cover_each_script_and_the_package(described: dict[str, Any]) -> None:
-    package = {
-        f"gpulab/{path.relative_to(ROOT / 'gpulab')}" for path in (ROOT / "gpulab").rglob("*.py")
-    }
+def test_required_files_cover_each_script_and_the_package(
+    described: dict[str, Any], published: list[Path]
+) -> None:
+    folders = {folder.name: folder for folder in published}
     for tool in described["tools"]:
+        home = next(folders[tool["repository"]].rglob(tool["file"])).parent
+        package = {str(path.relative_to(home)) for path in (home / "gpulab").rglob("*.py")}
+        assert {"gpulab/__init__.py", "gpulab/errors.py"} <= package, tool["id"]
         scripts = set(re.findall(r"\$__tool_directory__/([\w./-]+)", tool["command"]))
         assert scripts, tool["id"]
         missing = (scripts | package) - set(tool["required"])
