@@ -1,0 +1,129 @@
+"""Installs repositories from a Tool Shed as an administrator does: with ephemeris and a tool list."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from localgalaxy import api
+from localgalaxy.environments import environment
+from localgalaxy.outcomes import Outcome
+from localgalaxy.paths import CONFIG, GALAXY_VENV, REPORTS, private_home
+from localgalaxy.server import Galaxy
+from localgalaxy.toolshed_galaxy import TABLES
+from localgalaxy.toolshed_server import ToolShed
+
+SECTION = "Galaxy GPU Lab"
+
+
+def tool_list(owner: str, names: Iterable[str], url: str) -> dict[str, Any]:
+    """Return what ephemeris reads: the repositories to install, with the newest revision of each.
+
+    Args:
+        owner: The account that published them.
+        names: The repositories; what a suite depends on is installed with it.
+        url: Address of the Tool Shed.
+    """
+    return {
+        "install_tool_dependencies": False,
+        "install_resolver_dependencies": False,
+        "install_repository_dependencies": False,
+        "tools": [
+            {
+                "name": name,
+                "owner": owner,
+                "tool_panel_section_label": SECTION,
+                "tool_shed_url": url,
+                "install_repository_dependencies": name.startswith("suite_"),
+            }
+            for name in names
+        ],
+    }
+
+
+def install(galaxy: Galaxy, shed: ToolShed, names: Iterable[str], label: str) -> Iterator[Outcome]:
+    """Install the newest revisions, and ask Galaxy which of them it has.
+
+    Args:
+        galaxy: The Galaxy, which knows the Tool Shed.
+        shed: The Tool Shed.
+        names: The repositories.
+        label: Names the files with the list and with what ephemeris says.
+    """
+    wanted = list(names)
+    REPORTS.mkdir(exist_ok=True)
+    listed = REPORTS / f"{label}.yml"
+    content = tool_list(shed.owner, wanted, shed.url)
+    listed.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    began = time.monotonic()
+    said = _ephemeris(galaxy, listed)
+    took = time.monotonic() - began
+    installed = installed_revisions(galaxy)
+    for name in wanted:
+        newest = newest_revision(shed, name)
+        # ephemeris ends with 0 whatever happened.
+        good = installed.get((name, newest)) == "Installed"
+        states = {one: state for one, state in installed.items() if one[0] == name}
+        detail = f"revision {newest} is wanted, Galaxy has {states}\n{said}"
+        yield Outcome(f"install {name} {newest}", good, took / len(wanted), detail)
+
+
+def _ephemeris(galaxy: Galaxy, listed: Path) -> str:
+    # The key goes by a variable: everybody on this machine can see a command line.
+    variables = {"EPHEMERIS_API_KEY": galaxy.user_key, "HOME": str(private_home())}
+    log = str(listed.with_suffix(".log"))
+    done = subprocess.run(
+        [
+            str(GALAXY_VENV / "bin" / "shed-tools"),
+            *("install", "-g", galaxy.url, "-t", str(listed), "--log-file", log),
+        ],
+        env=environment(GALAXY_VENV, variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip()
+
+
+def installed_revisions(galaxy: Galaxy) -> dict[tuple[str, str], str]:
+    """Return the state of each revision of each repository that Galaxy knows."""
+    found = api.request(galaxy.url, "/api/tool_shed_repositories", key=galaxy.user_key)
+    return {(one["name"], one["installed_changeset_revision"]): one["status"] for one in found}
+
+
+def newest_revision(shed: ToolShed, name: str) -> str:
+    """Return the newest revision of a repository that can be installed."""
+    path = "/api/repositories/get_ordered_installable_revisions"
+    revisions = api.request(shed.url, f"{path}?owner={shed.owner}&name={name}")
+    return str(revisions[-1]) if revisions else "none"
+
+
+def fill_tables(galaxy: Galaxy) -> Iterator[Outcome]:
+    """Put the rows that the tests want into the tables that came with the tools.
+
+    An administrator would edit the same files.
+    """
+    # Not at the top: only Galaxy's environment has this library, with which Galaxy reads them.
+    from galaxy.util import parse_xml
+
+    files = {
+        table.get("name"): Path(table.find("file").get("path"))
+        for table in parse_xml(str(TABLES)).getroot().iter("table")
+    }
+    for source in sorted((CONFIG / "tool-data").glob("*.loc")):
+        name = source.stem
+        if name not in files:
+            yield Outcome(f"table {name}", False, None, f"no such table, only {sorted(files)}")
+            continue
+        rows = source.read_text(encoding="utf-8")
+        files[name].write_text(rows, encoding="utf-8")
+        path = f"/api/tool_data/{name}"
+        api.request(galaxy.url, f"{path}/reload", key=galaxy.admin_key)
+        fields = api.request(galaxy.url, path, key=galaxy.admin_key)["fields"]
+        wanted = [row.split("\t") for row in rows.splitlines()]
+        yield Outcome(f"table {name}", fields == wanted, None, f"Galaxy has the rows {fields}")
