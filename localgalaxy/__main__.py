@@ -133,10 +133,11 @@ def run_repositories(arguments: argparse.Namespace) -> int:
 
 def run_publish(arguments: argparse.Namespace) -> int:
     """Publish what changed; the key comes by the variable SHED_API_KEY."""
-    if not os.environ.get("SHED_API_KEY"):
+    key = os.environ.get("SHED_API_KEY", "")
+    if not key:
         raise LocalGalaxyError("Put the Tool Shed's API key into the variable SHED_API_KEY.")
     run_repositories(arguments)
-    return conclude(list(shown_one_by_one(lint.publish_repositories(BUILD, arguments.shed))))
+    return conclude(list(shown_one_by_one(lint.publish_repositories(BUILD, arguments.shed, key))))
 
 
 def run_the_demo(arguments: argparse.Namespace) -> int:

@@ -103,12 +103,13 @@ def export_repositories(target: Path) -> list[Path]:
     return [Path(line) for line in done.stdout.splitlines()]
 
 
-def publish_repositories(folder: Path, shed: str) -> Iterator[Outcome]:
+def publish_repositories(folder: Path, shed: str, key: str) -> Iterator[Outcome]:
     """Publish the repositories that differ from what the Tool Shed has; end at the first failure.
 
     Args:
         folder: Where `export_repositories` wrote them.
         shed: `toolshed`, `testtoolshed` or the address of another.
+        key: The API key of the account that publishes.
     """
     options = ["--shed_target", shed, "--shed_key_from_env", "SHED_API_KEY"]
     options += ["--force_repository_creation", "--check_diff"]
@@ -116,7 +117,8 @@ def publish_repositories(folder: Path, shed: str) -> Iterator[Outcome]:
     paths = [*sorted(folder.glob("data_managers/*")), *sorted(folder.glob("tools/*"))]
     paths.sort(key=lambda path: path.name.startswith("suite_"))
     for path in paths:
-        outcome = planemo.check(f"publish {path.name}", ["shed_update", *options, str(path)])
+        arguments = ["shed_update", *options, str(path)]
+        outcome = planemo.check(f"publish {path.name}", arguments, extra={"SHED_API_KEY": key})
         yield outcome
         if not outcome.passed:
             return

@@ -46,13 +46,19 @@ def start(
     )
 
 
-def check(name: str, arguments: Sequence[str], *, cwd: Path = ROOT) -> Outcome:
+def check(
+    name: str,
+    arguments: Sequence[str],
+    *,
+    cwd: Path = ROOT,
+    extra: Mapping[str, str] | None = None,
+) -> Outcome:
     """Run a planemo command that says by its exit code whether all is well."""
     began = time.monotonic()
     done = subprocess.run(
         command(*arguments),
         cwd=cwd,
-        env=variables(),
+        env=variables() | dict(extra or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -8,6 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 from localgalaxy.paths import CONFIG, STATE
 from localgalaxy.settings import Adapt
+from localgalaxy.toolshed_server import ToolShed
 
 INSTALLED = STATE / "shed_tools"
 TABLES = CONFIG / "shed_tool_data_table_conf.xml"
@@ -31,10 +32,15 @@ def configure(shed_url: str) -> Adapt:
             "shed_tool_data_table_config": _write(TABLES.name, "<tables/>"),
             "tool_data_path": _folder("tool-data"),
             "tool_test_data_directories": _folder("no-test-data"),
-            "galaxy_data_manager_data_path": _folder("fetched"),
         }
 
     return change
+
+
+def installed_folder(shed: ToolShed, name: str, revision: str) -> Path:
+    """Return the folder into which Galaxy cloned a repository; it leaves the port out."""
+    host = shed.host.partition(":")[0]
+    return INSTALLED / host / "repos" / shed.owner / name / revision / name
 
 
 def _write(name: str, text: str) -> str:

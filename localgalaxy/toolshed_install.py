@@ -1,4 +1,4 @@
-"""Installs repositories from a Tool Shed as an administrator does: with ephemeris and a tool list."""
+"""Installs repositories from a Tool Shed as an administrator does: by ephemeris with a list."""
 
 from __future__ import annotations
 

@@ -35,9 +35,7 @@ class ToolShed:
 
 
 @contextmanager
-def running_tool_shed(
-    folder: Path, owner: str, categories: Iterable[str]
-) -> Iterator[ToolShed]:
+def running_tool_shed(folder: Path, owner: str, categories: Iterable[str]) -> Iterator[ToolShed]:
     """Give a Tool Shed with one account and some categories; it ends with this block.
 
     Args:

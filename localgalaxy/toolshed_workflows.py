@@ -11,14 +11,17 @@ import copy
 import json
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localgalaxy import api
+from localgalaxy import api, planemo
 from localgalaxy.console import LocalGalaxyError
-from localgalaxy.paths import TEST_DATA, shown, workflow_files
+from localgalaxy.outcomes import Outcome
+from localgalaxy.paths import GALAXY_VENV, TEST_DATA, shown, workflow_files
 
 OUR_TEST_DATA = re.compile(r"(?:\.\./)+test-data/([\w./-]+)")
 
@@ -105,6 +108,15 @@ def rewrite(
     return result
 
 
+def with_version(definition: Mapping[str, Any], short: str, version: str) -> dict[str, Any]:
+    """Return a workflow whose steps want another version of one tool."""
+    result: dict[str, Any] = copy.deepcopy(dict(definition))
+    for step in result["steps"].values():
+        if step.get("tool_id") == short:
+            step["tool_version"] = version
+    return result
+
+
 def release(target: Path, tools: Iterable[PublishedTool], ours: set[str]) -> list[Path]:
     """Write every workflow in a folder that needs nothing else of this repository.
 
@@ -117,7 +129,7 @@ def release(target: Path, tools: Iterable[PublishedTool], ours: set[str]) -> lis
         The files of the workflows.
     """
     by_version = {(tool.short_id, tool.version): tool for tool in tools}
-    written = []
+    written: list[Path] = []
     for path in workflow_files():
         folder = target / path.parent.name
         if not any(one.parent == folder for one in written):
@@ -127,6 +139,33 @@ def release(target: Path, tools: Iterable[PublishedTool], ours: set[str]) -> lis
         (folder / path.name).write_text(f"{text}\n", encoding="utf-8")
         written.append(folder / path.name)
     return written
+
+
+def lint(files: Iterable[Path], url: str) -> Iterator[Outcome]:
+    """Run `planemo workflow_lint` with the rules of IWC, and let it ask this Tool Shed for the ids.
+
+    Args:
+        files: Released workflows.
+        url: Address of the Tool Shed in place of the public one, which planemo would ask.
+    """
+    # The address is a constant of planemo; everything else is what a person would type.
+    code = f"import planemo.workflow_lint as w; w.MAIN_TOOLSHED_URL = {url!r}"
+    code += "; from planemo.cli import planemo; planemo()"
+    for folder in sorted({path.parent for path in files}):
+        began = time.monotonic()
+        done = subprocess.run(
+            [
+                *(str(GALAXY_VENV / "bin" / "python"), "-c", code, "workflow_lint"),
+                *("--iwc", "--report_level", "warn", "--fail_level", "warn", str(folder)),
+            ],
+            env=planemo.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        name = f"workflow_lint {folder.name} with the Tool Shed's ids"
+        yield Outcome(name, done.returncode == 0, time.monotonic() - began, done.stdout.strip())
 
 
 def _copy_folder(source: Path, folder: Path) -> None:

@@ -1,0 +1,111 @@
+"""Looks at a repository as Galaxy got it from the Tool Shed: is all there, and nothing else?"""
+
+from __future__ import annotations
+
+import filecmp
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from galaxy.tool_util.parser.factory import get_tool_source
+
+from localgalaxy.environments import environment
+from localgalaxy.outcomes import Outcome
+from localgalaxy.paths import ROOT, UNET_VENV
+from localgalaxy.settings import TOOL_VENVS
+
+LARGEST_TEST_FILE = 1_000_000  # bytes
+NOT_UPLOADED = {".shed.yml"}
+SCRIPT = re.compile(r"\$__tool_directory__/([\w./-]+\.py)")
+
+
+def check_repository(exported: Path, installed: Path) -> Iterator[Outcome]:
+    """Compare what was to be published with what was installed, and look at each file.
+
+    Args:
+        exported: The folder that was given to planemo.
+        installed: The folder into which Galaxy cloned the repository.
+    """
+    name = exported.name
+    yield _outcome(f"{name}: every file arrived", _differences(exported, installed))
+    yield _outcome(f"{name}: fit to be published", problems(installed))
+    for path in sorted([*installed.glob("*.xml"), *installed.glob("data_manager/*.xml")]):
+        if "<tool " in path.read_text(encoding="utf-8"):
+            yield _outcome(f"{path.stem}: its required files suffice", _runs_alone(path))
+
+
+def _outcome(name: str, found: list[str]) -> Outcome:
+    return Outcome(name, not found, None, "\n".join(found))
+
+
+def problems(folder: Path) -> list[str]:
+    """Return what must not be in a published repository: links, large files, this machine's paths.
+
+    Args:
+        folder: The repository.
+    """
+    found = []
+    here = [str(ROOT).encode(), str(Path.home()).encode() + b"/"]
+    for path in _files(folder):
+        name = path.relative_to(folder)
+        if path.is_symlink():
+            found.append(f"{name} is a symbolic link")
+            continue
+        content = path.read_bytes()
+        if name.parts[0] == "test-data" and len(content) > LARGEST_TEST_FILE:
+            found.append(f"{name} has {len(content)} bytes")
+        found += [f"{name} names {text.decode()}" for text in here if text in content]
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return files and links, without those of Mercurial and of planemo."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if (path.is_symlink() or path.is_file())
+        and not path.relative_to(folder).parts[0].startswith(".hg")
+        and path.name not in NOT_UPLOADED
+    ]
+
+
+def _differences(exported: Path, installed: Path) -> list[str]:
+    ours = {path.relative_to(exported) for path in _files(exported)}
+    theirs = {path.relative_to(installed) for path in _files(installed)}
+    found = [f"{name} did not arrive" for name in sorted(ours - theirs)]
+    found += [f"{name} was not published" for name in sorted(theirs - ours)]
+    for name in sorted(ours & theirs):
+        if not filecmp.cmp(exported / name, installed / name, shallow=False):
+            found.append(f"{name} differs")
+    return found
+
+
+def _runs_alone(tool: Path) -> list[str]:
+    """Start the tool's script with nothing beside it but its required files, as Pulsar does."""
+    source = get_tool_source(str(tool))
+    required = source.parse_required_files()
+    if required is None:
+        return ["it lists no required files"]
+    scripts = sorted(set(SCRIPT.findall(source.parse_command())))
+    found = [] if scripts else ["its command names no script"]
+    venv = TOOL_VENVS.get(source.parse_id(), UNET_VENV)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in required.find_required_files(str(tool.parent)):
+            target = Path(folder) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(tool.parent / name, target)
+        for script in scripts:
+            done = subprocess.run(
+                [str(venv / "bin" / "python"), script, "--help"],
+                cwd=folder,
+                env=environment(venv),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                found.append(f"{script} --help ended with {done.returncode}: {done.stderr}")
+    return found
