@@ -5,7 +5,7 @@ FOLD := .venvs/fold/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup system developer test test-isolation test-slurm test-pulsar test-containers images style pytest lint format demo galaxy locks repositories publish clean
+.PHONY: help setup system developer test test-isolation test-slurm test-pulsar test-toolshed test-containers images style pytest lint format demo galaxy locks repositories publish workflows clean
 
 help:         ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test-slurm:   ## run the tools through a Slurm cluster of this machine; needs sl
 
 test-pulsar:  ## run the tools on a Pulsar that shares no file with Galaxy
 	$(LOCAL) pulsar
+
+test-toolshed: ## publish to a Tool Shed, install from it, test what is installed; ALL=1: every test
+	$(LOCAL) toolshed $(if $(ALL),--all)
 
 pytest: developer ## test the Python package and the repository
 	$(RUN) pytest
@@ -65,6 +68,9 @@ repositories: ## write the Tool Shed repositories to build/, as they would be pu
 
 publish:      ## publish what changed: SHED=testtoolshed or toolshed, key in SHED_API_KEY
 	$(LOCAL) publish "$(SHED)"
+
+workflows:    ## write the workflows with a Tool Shed's ids to build/: SHED=toolshed
+	$(LOCAL) release-workflows "$(SHED)"
 
 clean:        ## remove Galaxy's state and what the demo made; keeps environments and downloads
 	$(LOCAL) clean

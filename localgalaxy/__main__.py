@@ -27,6 +27,7 @@ from localgalaxy import (
     pulsar,
     server,
     slurm,
+    toolshed,
     tooltests,
 )
 from localgalaxy.console import LocalGalaxyError, say
@@ -208,6 +209,19 @@ def run_pulsar(arguments: argparse.Namespace) -> int:
     return pulsar.run_pulsar()
 
 
+def run_toolshed(arguments: argparse.Namespace) -> int:
+    """Publish to a Tool Shed on this machine, install from it, and test what is installed."""
+    return toolshed.run_toolshed(every=arguments.all)
+
+
+def run_release_workflows(arguments: argparse.Namespace) -> int:
+    """Write the workflows with the ids of a Tool Shed."""
+    environments.ensure_galaxy()
+    for path in lint.release_workflows(BUILD / "workflows", arguments.shed):
+        say(shown(path))
+    return 0
+
+
 def run_clean(arguments: argparse.Namespace) -> int:
     """Remove what running leaves behind."""
     del arguments
@@ -246,6 +260,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     publish = commands.add_parser("publish", help="publish the Tool Shed repositories")
     publish.add_argument("shed", help="toolshed, testtoolshed or an address")
     publish.set_defaults(run=run_publish)
+
+    released = commands.add_parser("release-workflows", help="write workflows for other servers")
+    released.add_argument("shed", help="toolshed, testtoolshed or an address")
+    released.set_defaults(run=run_release_workflows)
+
+    shed_test = commands.add_parser("toolshed", help="publish, install, test and upgrade")
+    shed_test.add_argument("--all", action="store_true", help="the slow tests as well")
+    shed_test.set_defaults(run=run_toolshed)
 
     build = commands.add_parser("images", help="build the containers' images")
     build.add_argument("images", nargs="*", help="environments (default: all)")

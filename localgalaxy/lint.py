@@ -90,8 +90,23 @@ def xml_files() -> list[Path]:
 
 def export_repositories(target: Path) -> list[Path]:
     """Write each Tool Shed repository as it would be published and return their folders."""
+    return _written_by("localgalaxy.shed", str(target))
+
+
+def release_workflows(target: Path, shed: str) -> list[Path]:
+    """Write each workflow with the ids of a Tool Shed and return the files.
+
+    Args:
+        target: The folder to fill.
+        shed: `toolshed`, `testtoolshed` or the address of another.
+    """
+    return _written_by("localgalaxy.toolshed_workflows", str(target), shed)
+
+
+def _written_by(module: str, *arguments: str) -> list[Path]:
+    """Run a module with Galaxy's Python and return the paths that it prints."""
     done = subprocess.run(
-        [str(GALAXY_VENV / "bin" / "python"), "-m", "localgalaxy.shed", str(target)],
+        [str(GALAXY_VENV / "bin" / "python"), "-m", module, *arguments],
         cwd=ROOT,
         env=environment(GALAXY_VENV),
         capture_output=True,
@@ -99,7 +114,7 @@ def export_repositories(target: Path) -> list[Path]:
         check=False,
     )
     if done.returncode:
-        raise LocalGalaxyError(f"The repositories cannot be written: {done.stderr.strip()}")
+        raise LocalGalaxyError(f"{module} wrote nothing: {done.stderr.strip()}")
     return [Path(line) for line in done.stdout.splitlines()]
 
 

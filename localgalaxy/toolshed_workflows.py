@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,14 @@ from typing import Any
 from localgalaxy import api, planemo
 from localgalaxy.console import LocalGalaxyError
 from localgalaxy.outcomes import Outcome
-from localgalaxy.paths import GALAXY_VENV, TEST_DATA, shown, workflow_files
+from localgalaxy.paths import (
+    GALAXY_VENV,
+    TEST_DATA,
+    data_manager_files,
+    shown,
+    tool_files,
+    workflow_files,
+)
 
 OUR_TEST_DATA = re.compile(r"(?:\.\./)+test-data/([\w./-]+)")
 
@@ -180,3 +188,27 @@ def _copy_folder(source: Path, folder: Path) -> None:
             (folder / "test-data" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(TEST_DATA / name, folder / "test-data" / name)
         tests.write_text(OUR_TEST_DATA.sub(r"test-data/\1", text), encoding="utf-8")
+
+
+def main() -> int:
+    """Write what the command line asks for, print the files, and return the exit code."""
+    from planemo.shed import SHED_SHORT_NAMES
+
+    from localgalaxy import shed
+
+    target, address = Path(sys.argv[1]), sys.argv[2]
+    repositories = shed.read_repositories()
+    owner = next(iter(repositories.values()))["owner"]
+    url = SHED_SHORT_NAMES.get(address, address)
+    ours = {path.stem for path in [*tool_files(), *data_manager_files()]}
+    try:
+        for path in release(target, published_tools(url, owner, repositories), ours):
+            print(path)
+    except LocalGalaxyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
