@@ -157,15 +157,6 @@ def test_each_tool_folder_is_published(published: list[Path]) -> None:
     assert {folder.name for folder in folders} <= {folder.name for folder in published}
 
 
-def test_versions_agree(described: dict[str, Any]) -> None:
-    version = project()["version"]
-    for tool in described["tools"]:
-        assert tool["version"].partition("+")[0] == version, tool["id"]
-    citation = ROOT / "CITATION.cff"
-    if citation.exists():
-        assert re.search(rf'(?m)^version: "?{re.escape(version)}"?$', citation.read_text("utf-8"))
-
-
 @pytest.mark.parametrize("lock", sorted(LOCK_SOURCES))
 def test_lock_pins_each_direct_requirement(lock: str) -> None:
     sources = LOCK_SOURCES[lock]
