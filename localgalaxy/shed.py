@@ -56,7 +56,7 @@ def export(target: Path) -> Iterator[Path]:
 def _copy_repository(folder: Path, source: Path) -> None:
     shutil.copytree(source, folder, symlinks=False, ignore=NOT_PUBLISHED)
     for package in folder.rglob(PACKAGE.name):
-        _drop_unused(package)
+        drop_unused(package)
     texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*.xml")]
     for path in sorted(TEST_DATA.rglob("*")):
         name = path.relative_to(TEST_DATA)
@@ -65,7 +65,7 @@ def _copy_repository(folder: Path, source: Path) -> None:
             shutil.copyfile(path, folder / "test-data" / name)
 
 
-def _drop_unused(package: Path) -> None:
+def drop_unused(package: Path) -> None:
     """Remove the parts of our package that nothing beside it names, directly or by other parts."""
     parts = {path.name for path in package.iterdir() if (path / "__init__.py").is_file()}
     waiting = [*package.parent.glob("*.py"), *package.glob("*.py")]

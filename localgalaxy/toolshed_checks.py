@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from galaxy.tool_util.parser.factory import get_tool_source
-
 from localgalaxy.environments import environment
 from localgalaxy.outcomes import Outcome
 from localgalaxy.paths import ROOT, UNET_VENV
@@ -85,6 +83,9 @@ def _differences(exported: Path, installed: Path) -> list[str]:
 
 def _runs_alone(tool: Path) -> list[str]:
     """Start the tool's script with nothing beside it but its required files, as Pulsar does."""
+    # Not at the top: only Galaxy's environment has this library.
+    from galaxy.tool_util.parser.factory import get_tool_source
+
     source = get_tool_source(str(tool))
     required = source.parse_required_files()
     if required is None:
