@@ -5,59 +5,66 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from localgalaxy import api
 from localgalaxy.environments import environment
 from localgalaxy.outcomes import Outcome
-from localgalaxy.paths import CONFIG, GALAXY_VENV, REPORTS, private_home
+from localgalaxy.paths import CONFIG, GALAXY_VENV, REPORTS, ROOT, private_home
 from localgalaxy.server import Galaxy
 from localgalaxy.toolshed_galaxy import TABLES
 from localgalaxy.toolshed_server import ToolShed
 
-SECTION = "Galaxy GPU Lab"
+DEPLOYED = ROOT / "deploy" / "tool_list.yml"
 
 
-def tool_list(owner: str, names: Iterable[str], url: str) -> dict[str, Any]:
-    """Return what ephemeris reads: the repositories to install, with the newest revision of each.
+def deployed_list(url: str) -> dict[str, Any]:
+    """Return the list that an administrator copies, with another Tool Shed in it.
 
     Args:
-        owner: The account that published them.
-        names: The repositories; what a suite depends on is installed with it.
+        url: Address of the Tool Shed.
+    """
+    # Not at the top: only Galaxy's environment has this library.
+    import yaml
+
+    content: dict[str, Any] = yaml.safe_load(DEPLOYED.read_text(encoding="utf-8"))
+    for tool in content["tools"]:
+        tool["tool_shed_url"] = url
+    return content
+
+
+def tool_list(owner: str, name: str, url: str) -> dict[str, Any]:
+    """Return a list of one repository, for ephemeris; what a suite depends on comes with it.
+
+    Args:
+        owner: The account that published it.
+        name: The repository.
         url: Address of the Tool Shed.
     """
     return {
         "install_tool_dependencies": False,
         "install_resolver_dependencies": False,
-        "install_repository_dependencies": False,
-        "tools": [
-            {
-                "name": name,
-                "owner": owner,
-                "tool_panel_section_label": SECTION,
-                "tool_shed_url": url,
-                "install_repository_dependencies": name.startswith("suite_"),
-            }
-            for name in names
-        ],
+        "install_repository_dependencies": True,
+        "tools": [{"name": name, "owner": owner, "tool_shed_url": url}],
     }
 
 
-def install(galaxy: Galaxy, shed: ToolShed, names: Iterable[str], label: str) -> Iterator[Outcome]:
+def install(
+    galaxy: Galaxy, shed: ToolShed, content: dict[str, Any], label: str
+) -> Iterator[Outcome]:
     """Install the newest revisions, and ask Galaxy which of them it has.
 
     Args:
         galaxy: The Galaxy, which knows the Tool Shed.
         shed: The Tool Shed.
-        names: The repositories.
+        content: The list for ephemeris.
         label: Names the files with the list and with what ephemeris says.
     """
-    wanted = list(names)
+    wanted = [tool["name"] for tool in content["tools"]]
     REPORTS.mkdir(exist_ok=True)
     listed = REPORTS / f"{label}.yml"
-    content = tool_list(shed.owner, wanted, shed.url)
     listed.write_text(json.dumps(content, indent=1), encoding="utf-8")
     began = time.monotonic()
     said = _ephemeris(galaxy, listed)

@@ -60,7 +60,9 @@ class Trial:
 
     def install(self) -> Iterator[Outcome]:
         """Install everything, and look at what came."""
-        yield from toolshed_install.install(self.galaxy, self.shed, self.names(), "install")
+        deployed = toolshed_install.deployed_list(self.shed.url)
+        yield from toolshed_install.install(self.galaxy, self.shed, deployed, "install")
+        yield from self._install_suite()
         for folder in self.folders:
             name = shed_name(folder)
             revision = toolshed_install.newest_revision(self.shed, name)
@@ -68,6 +70,15 @@ class Trial:
             yield from toolshed_checks.check_repository(folder, where)
         yield from toolshed_install.fill_tables(self.galaxy)
         yield from managertests.run_tests(self.galaxy)
+
+    def _install_suite(self) -> Iterator[Outcome]:
+        *names, suite = self.names()
+        listed = toolshed_install.tool_list(self.shed.owner, suite, self.shed.url)
+        yield from toolshed_install.install(self.galaxy, self.shed, listed, "suite")
+        revision = toolshed_install.newest_revision(self.shed, suite)
+        newest = {name: toolshed_install.newest_revision(self.shed, name) for name in names}
+        where = installed_folder(self.shed, suite, revision)
+        yield toolshed_checks.check_suite(where, newest)
 
     def test_tools(self, every: bool) -> Iterator[Outcome]:
         """Run the tests of the installed tools."""
@@ -104,13 +115,16 @@ class Trial:
         return outcomes
 
     def _upgrade(self) -> Iterator[Outcome]:
-        """Publish a new version of one repository and install it beside the old one."""
+        """Publish a new version of one repository and the suite, and install both."""
         name = toolshed_upgrade.REPOSITORY
         before = toolshed_install.newest_revision(self.shed, name)
         original = next(folder for folder in self.folders if shed_name(folder) == name)
         toolshed_upgrade.raise_suffix(original, CHANGED)
+        suite = next(folder for folder in self.folders if shed_name(folder) == self.names()[-1])
+        shutil.copytree(suite, CHANGED / suite.relative_to(PUBLISHED))
         yield from lint.publish_repositories(CHANGED, self.shed.url, self.shed.key)
-        yield from toolshed_install.install(self.galaxy, self.shed, [name], "upgrade")
+        one = toolshed_install.tool_list(self.shed.owner, name, self.shed.url)
+        yield from toolshed_install.install(self.galaxy, self.shed, one, "upgrade")
         states = toolshed_install.installed_revisions(self.galaxy)
         after = toolshed_install.newest_revision(self.shed, name)
         both = {states.get((name, revision)) for revision in (before, after)}
@@ -120,6 +134,7 @@ class Trial:
             None,
             str(states),
         )
+        yield from self._install_suite()
 
 
 def shed_name(folder: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from localgalaxy import shed, toolshed_install, toolshed_upgrade
+from localgalaxy import shed, toolshed_upgrade
 from localgalaxy import toolshed_workflows as released
 from localgalaxy.console import LocalGalaxyError
 from localgalaxy.paths import ROOT, WORKFLOWS, data_manager_files, tool_files, workflow_files
@@ -147,11 +147,3 @@ def test_only_the_parts_that_are_used_are_published(tmp_path: Path) -> None:
         "deeper",
         "started",
     }
-
-
-def test_the_list_for_ephemeris_has_every_repository() -> None:
-    names = ["h5_dataset", "suite_gpu_lab"]
-    tools = toolshed_install.tool_list("lab", names, "http://shed.example")["tools"]
-    assert [tool["name"] for tool in tools] == names
-    # Only of the suite: the others depend on nothing.
-    assert [tool["install_repository_dependencies"] for tool in tools] == [False, True]
