@@ -49,7 +49,12 @@ def plan(interactor: GalaxyInteractorApi, tools: Mapping[str, PublishedTool], ev
         found = script.build_case_references(interactor, tool.guid, tool_version=tool.version)
         total += len(found)
         wanted = CHOSEN.get(short)
-        chosen += [one for one in found if every or wanted is None or one.test_index in wanted]
+        # Galaxy finds a data manager by its full id only, from which a version would be cut off.
+        chosen += [
+            script.TestReference(tool.guid, None, one.test_index)
+            for one in found
+            if every or wanted is None or one.test_index in wanted
+        ]
     return Plan(chosen, total - len(chosen))
 
 
