@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,6 +22,24 @@ DEPENDENCIES = "repository_dependencies.xml"  # into which the Tool Shed writes 
 SCRIPT = re.compile(r"\$__tool_directory__/([\w./-]+\.py)")
 
 
+def check_published(exported: Iterable[Path], known: Collection[str]) -> Iterator[Outcome]:
+    """Look whether the Tool Shed could read every tool: it takes a broken one and lists it not.
+
+    Args:
+        exported: The folders that were given to planemo.
+        known: The ids of the tools that the Tool Shed lists.
+    """
+    for folder in exported:
+        missing = [path.stem for path in tool_sources(folder) if path.stem not in known]
+        yield _outcome(f"{folder.name}: the Tool Shed reads its tools", missing)
+
+
+def tool_sources(folder: Path) -> list[Path]:
+    """Return the XML file of each tool in a published repository."""
+    paths = sorted([*folder.glob("*.xml"), *folder.glob("data_manager/*.xml")])
+    return [path for path in paths if "<tool " in path.read_text(encoding="utf-8")]
+
+
 def check_repository(exported: Path, installed: Path) -> Iterator[Outcome]:
     """Compare what was to be published with what was installed, and look at each file.
 
@@ -32,9 +50,8 @@ def check_repository(exported: Path, installed: Path) -> Iterator[Outcome]:
     name = exported.name
     yield _outcome(f"{name}: every file arrived", _differences(exported, installed))
     yield _outcome(f"{name}: fit to be published", problems(installed))
-    for path in sorted([*installed.glob("*.xml"), *installed.glob("data_manager/*.xml")]):
-        if "<tool " in path.read_text(encoding="utf-8"):
-            yield _outcome(f"{path.stem}: its required files suffice", _runs_alone(path))
+    for path in tool_sources(installed):
+        yield _outcome(f"{path.stem}: its required files suffice", _runs_alone(path))
 
 
 def _outcome(name: str, found: list[str]) -> Outcome:

@@ -60,6 +60,8 @@ class Trial:
 
     def install(self) -> Iterator[Outcome]:
         """Install everything, and look at what came."""
+        known = [tool.short_id for tool in self.tools()]
+        yield from toolshed_checks.check_published(self.folders, known)
         deployed = toolshed_install.deployed_list(self.shed.url)
         yield from toolshed_install.install(self.galaxy, self.shed, deployed, "install")
         yield from self._install_suite()
