@@ -20,5 +20,5 @@ def run_pulsar() -> int:
     ensure_tools()
     ensure_pulsar()
     if not pulsar_server.hides_files():
-        say("bwrap is not here: Pulsar could see Galaxy's files, only the jobs' paths are checked.")
+        say("bwrap does not run here: Galaxy's files are not hidden, the jobs' paths are checked.")
     return run_beside("localgalaxy.pulsar_run", STATE)

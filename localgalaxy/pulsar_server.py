@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,18 +79,22 @@ class Pulsar:
         return [
             *("bwrap", "--die-with-parent", "--bind", "/", "/", "--dev-bind", "/dev", "/dev"),
             *("--tmpfs", str(ROOT), "--ro-bind", str(VENVS), str(VENVS)),
-            *("--bind", str(self.folder), str(self.folder), "--"),
+            *("--bind", str(self.folder), str(self.folder)),
         ]
 
 
 def hides_files() -> bool:
     """Tell whether Pulsar can be kept from seeing Galaxy's files."""
-    return shutil.which("bwrap") is not None
+    if shutil.which("bwrap") is None:
+        return False
+    command = ["bwrap", "--bind", "/", "/", "--tmpfs", str(ROOT), "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def crash(keeper: int) -> None:
     """End a server and its jobs at once, as a power cut does."""
-    for process in reversed(descendants(keeper)):
+    # Parents first: none of them shall record how its child ended.
+    for process in descendants(keeper):
         try:
             os.kill(process, signal.SIGKILL)
         except ProcessLookupError:

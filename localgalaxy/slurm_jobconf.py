@@ -14,32 +14,38 @@ MEMORY_MB = {CPU: 2000, LARGE: 4000, GPU: 2000}
 CARD_TOOL = "unet_predict"
 
 
-def adapt(config: dict[str, Any]) -> dict[str, Any]:
-    """Let every job of our tools go through Slurm; what Galaxy does itself stays where it was."""
+def adapt(config: dict[str, Any], processors: int = PROCESSORS) -> dict[str, Any]:
+    """Let every job of our tools go through Slurm; what Galaxy does itself stays where it was.
+
+    Args:
+        config: The local Galaxy's job configuration.
+        processors: For how many each job asks.
+    """
     # One thread, because with several the runner may end a job before its metadata are read where
     # that is not the job's own work (see below).
     config["runners"]["slurm"] = {**deployed()["runners"]["slurm"], "workers": 1}
     environments = config["execution"]["environments"]
     for name in [one for one in environments if one != "galaxy"]:
-        environments[name] = small(CPU, environments[name])
-    environments[LARGE] = small(LARGE, environments["tools"])
-    environments[GPU] = small(GPU, environments["tools"])
+        environments[name] = small(CPU, environments[name], processors)
+    environments[LARGE] = small(LARGE, environments["tools"], processors)
+    environments[GPU] = small(GPU, environments["tools"], processors)
     config["tools"].append({"id": CARD_TOOL, "environment": GPU})
     return config
 
 
-def small(name: str, local: dict[str, Any]) -> dict[str, Any]:
+def small(name: str, local: dict[str, Any], processors: int) -> dict[str, Any]:
     """Return an environment of the deployed file with less memory, and with local libraries.
 
     Args:
         name: In the deployed file.
         local: The local Galaxy's environment, which activates a tool's libraries.
+        processors: For how many a job asks.
     """
     found = without_container(name)
     for option in ("job_ncpus", "job_--mem", "job_time"):
         if option not in found:
             raise LocalGalaxyError(f"deploy/job_conf.yml asks Slurm in another way: no {option}.")
-    found["job_ncpus"] = PROCESSORS
+    found["job_ncpus"] = processors
     found["job_--mem"] = f"{MEMORY_MB[name]}M"
     # The local Galaxy's worker reads the outputs' metadata; in the job it takes ten seconds more.
     found["embed_metadata_in_job"] = False
