@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from benchmarks.common import print_machine, print_table
+from benchmarks.common import print_machine, print_table, run_tool
 from gpulab.report.facts import MEBIBYTE
 from gpulab.testing import one_hot, phantom_slices
 
-ROOT = Path(__file__).parents[1]
 BLOCK = 64
-
-# The tool's own script runs in the child; a wait for it tells its largest resident set.
-MEASURE = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
-"""
 
 
 def main() -> None:
@@ -43,8 +32,8 @@ def main() -> None:
             path = folder / f"x{factor}.h5"
             _write(path, arguments.samples * factor, arguments.size)
             sizes.append(path.stat().st_size / MEBIBYTE)
-            peaks["h5_dataset_split"].append(_peak(folder, *_split(path)))
-            peaks["unet_train"].append(_peak(folder, *_train(path)))
+            peaks["h5_dataset_split"].append(run_tool(folder, *_split(path)).mib)
+            peaks["unet_train"].append(run_tool(folder, *_train(path)).mib)
         for tool, (small, large) in peaks.items():
             rows.append((tool, f"{small:.0f}", f"{large:.0f}", f"{large / small:.2f}"))
     print_table(
@@ -93,17 +82,6 @@ def _train(path: Path) -> tuple[str, dict[str, object]]:
         "network": {"base_filters": 2, "depth": 1},
         "optimiser": {"epochs": 1, "batch_size": 16},
     }
-
-
-def _peak(folder: Path, script: str, params: dict[str, object]) -> float:
-    outputs = folder / "outputs"
-    file = folder / "params.json"
-    file.write_text(json.dumps(params))
-    command = [sys.executable, str(ROOT / script), "--params", str(file), "--outputs", str(outputs)]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=True
-    )
-    return int(done.stdout) / MEBIBYTE
 
 
 if __name__ == "__main__":
