@@ -92,7 +92,7 @@ def _pulsar_is_back(patient: Patient, broken: dict[str, Any]) -> Iterator[Outcom
         job = patient.finish(broken, LOST)
         if job.state != "error":
             return f"its state is {job.state}"
-        said = "Remote job server"
+        said = "The server ended the job"
         return "" if said in job.messages else f"“{said}” is missing in: {job.messages}"
 
     def again() -> str:

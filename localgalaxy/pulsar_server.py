@@ -22,6 +22,7 @@ from localgalaxy.paths import PULSAR_VENV, ROOT, VENVS
 from localgalaxy.settings import write_private
 
 CONCURRENT_JOBS = 2
+BEFORE_START = ROOT / "deploy" / "pulsar_before_start.sh"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Pulsar:
             *("--workers", "1", "--worker-class", "gthread", "--threads", "8"),
             *("--timeout", "600", "--no-control-socket"),
         ]
+        subprocess.run([str(BEFORE_START), str(self.staging)], check=True)
         variables = environment(PULSAR_VENV, {"HOME": str(self.folder / "home")})
         with programs.running(
             "Pulsar",
