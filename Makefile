@@ -2,6 +2,7 @@
 LOCAL := python3 -m localgalaxy
 RUN := .venvs/unet/bin/python -m
 FOLD := .venvs/fold/bin/python -m
+DEPLOY := .venvs/deploy/bin/python -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -41,6 +42,7 @@ test-toolshed: ## publish to a Tool Shed, install from it, test what is installe
 pytest: developer ## test the Python package and the repository
 	$(RUN) pytest
 	$(FOLD) pytest tests/fold
+	$(DEPLOY) pytest -W ignore tests/deploy
 
 style: developer ## check the Python code's style and types
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy --strict gpulab localgalaxy

@@ -53,6 +53,8 @@ def run_setup(arguments: argparse.Namespace) -> int:
     """Make the virtual environments."""
     environments.ensure_galaxy()
     environments.ensure_tools(with_tests=arguments.tests)
+    if arguments.tests:
+        environments.ensure_deployment()
     return 0
 
 

@@ -13,7 +13,7 @@ import galaxy.tool_util.deps
 import pulsar.client
 import pytest
 import yaml
-from conftest import JOB_CONF
+from deployed import JOB_CONF
 from galaxy.jobs import JobConfiguration
 from tpv.commands.test import mock_galaxy
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from bioblend.galaxy import GalaxyInstance
 from bioblend.galaxy.tool_data import ToolDataClient
-from conftest import DEPLOY, JOB_CONF, ROOT
+from deployed import DEPLOY, JOB_CONF, ROOT
 from ephemeris._config_models import RepositoryInstallTargets
 from ephemeris.run_data_managers import DataManagers
 from galaxy.tool_util.parser import get_tool_source

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import DEPLOY, JOB_CONF, ROOT, TPV_FILES
+from deployed import DEPLOY, JOB_CONF, ROOT, TPV_FILES
 from galaxy.jobs import JobDestination
 from galaxy.jobs.mapper import JobMappingException
 from galaxy.tool_util.parser import get_tool_source
