@@ -57,12 +57,10 @@ def _copy_repository(folder: Path, source: Path) -> None:
     shutil.copytree(source, folder, symlinks=False, ignore=NOT_PUBLISHED)
     for package in folder.rglob(PACKAGE.name):
         drop_unused(package)
-    texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*.xml")]
-    for path in sorted(TEST_DATA.rglob("*")):
-        name = path.relative_to(TEST_DATA)
-        if path.is_file() and any(_is_named(name, text) for text in texts):
+    for path in sorted(folder.rglob("*.xml")):
+        for name in _test_files(path):
             (folder / "test-data" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / "test-data" / name)
+            shutil.copyfile(TEST_DATA / name, folder / "test-data" / name)
 
 
 def drop_unused(package: Path) -> None:
@@ -80,13 +78,17 @@ def drop_unused(package: Path) -> None:
         shutil.rmtree(package / part)
 
 
-def _is_named(name: Path, text: str) -> bool:
-    """Tell whether a tool's XML names a test file, perhaps in pieces that a macro puts together."""
-    if f'"{name}"' in text:
-        return True
-    # A number alone may be any value.
-    folder_is_named = not name.stem.isdigit() or f'"{name.parts[0]}/' in text
-    return f'"{name.stem}"' in text and folder_is_named
+def _test_files(tool: Path) -> set[str]:
+    """Return the names of the test files that a tool's tests name, macros expanded."""
+    # Not at the top: only Galaxy's environment has this library.
+    from galaxy.util.xml_macros import load
+
+    tests = load(str(tool)).getroot().find("tests")
+    values = [] if tests is None else [v for one in tests.iter() for v in one.attrib.values()]
+    names = {name.strip() for value in values for name in value.split(",")}
+    # A test may also name a file of the system, as what must not be read.
+    known = {str(path.relative_to(TEST_DATA)) for path in TEST_DATA.rglob("*") if path.is_file()}
+    return names & known
 
 
 def _write_dependencies(folder: Path, config: dict[str, Any], names: list[str]) -> None:

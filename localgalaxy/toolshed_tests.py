@@ -94,5 +94,5 @@ def run_tests(
         verify_kwds={"skip_with_reference_data": False, "quiet": True},
     )
     handler.close()
-    yield from read_report(report, [], len(planned.references))
+    yield from read_report(report, [report], len(planned.references))
     say(f"These tests took {time.monotonic() - began:.0f} s")
