@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -168,12 +168,6 @@ def run_locks(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_isolation(arguments: argparse.Namespace) -> int:
-    """Try to break out of the containers in which notebooks run."""
-    del arguments
-    return isolation.run_isolation()
-
-
 def run_images(arguments: argparse.Namespace) -> int:
     """Build the containers' images."""
     if arguments.names:
@@ -188,32 +182,9 @@ def run_sbom(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_load_image(arguments: argparse.Namespace) -> int:
-    """Take an image from standard input, as `docker save` writes it."""
-    del arguments
-    return containers_ready.load_image()
-
-
 def run_containers(arguments: argparse.Namespace) -> int:
     """Test tools and package inside their images."""
     return containers.run_containers(arguments.names)
-
-
-def run_slurm(arguments: argparse.Namespace) -> int:
-    """Run the tools through a Slurm cluster."""
-    del arguments
-    return slurm.run_slurm()
-
-
-def run_pulsar(arguments: argparse.Namespace) -> int:
-    """Run the tools on a remote Pulsar."""
-    del arguments
-    return pulsar.run_pulsar()
-
-
-def run_toolshed(arguments: argparse.Namespace) -> int:
-    """Publish to a Tool Shed on this machine, install from it, and test what is installed."""
-    return toolshed.run_toolshed(every=arguments.all)
 
 
 def run_release_workflows(arguments: argparse.Namespace) -> int:
@@ -222,6 +193,11 @@ def run_release_workflows(arguments: argparse.Namespace) -> int:
     for path in lint.release_workflows(BUILD / "workflows", arguments.shed):
         say(shown(path))
     return 0
+
+
+def alone(run: Callable[[], int]) -> Callable[[argparse.Namespace], int]:
+    """Return a command that takes nothing from the command line."""
+    return lambda _: run()
 
 
 def run_clean(arguments: argparse.Namespace) -> int:
@@ -269,7 +245,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     shed_test = commands.add_parser("toolshed", help="publish, install, test and upgrade")
     shed_test.add_argument("--all", action="store_true", help="the slow tests as well")
-    shed_test.set_defaults(run=run_toolshed)
+    shed_test.set_defaults(run=lambda given: toolshed.run_toolshed(every=given.all))
 
     build = commands.add_parser("images", help="build the containers' images")
     build.add_argument("images", nargs="*", help="environments (default: all)")
@@ -293,10 +269,22 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ("repositories", run_repositories, "write the Tool Shed repositories to build/"),
         ("system", run_system, "install the Debian packages that some tests run"),
         ("locks", run_locks, "resolve the lock files anew"),
-        ("isolation", run_isolation, "try to break out of the notebooks' containers"),
-        ("slurm", run_slurm, "run the tools through a Slurm cluster on this machine"),
-        ("load-image", run_load_image, "take an image to test from standard input"),
-        ("pulsar", run_pulsar, "run the tools on a Pulsar that shares no file with Galaxy"),
+        (
+            "isolation",
+            alone(isolation.run_isolation),
+            "try to break out of the notebooks' containers",
+        ),
+        ("slurm", alone(slurm.run_slurm), "run the tools through a Slurm cluster on this machine"),
+        (
+            "load-image",
+            alone(containers_ready.load_image),
+            "take an image to test from standard input",
+        ),
+        (
+            "pulsar",
+            alone(pulsar.run_pulsar),
+            "run the tools on a Pulsar that shares no file with Galaxy",
+        ),
         ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)
