@@ -20,7 +20,7 @@ from localgalaxy.containers_engine import FOLDER, PODMAN, attempt
 from localgalaxy.containers_site import ensure_site
 from localgalaxy.images import Image
 from localgalaxy.outcomes import Outcome
-from localgalaxy.paths import FOLD, ROOT
+from localgalaxy.paths import FOLD, REPORTS, ROOT, shown
 
 PYTEST = "pytest-"  # before an environment: its tests, as a person names them
 TESTS = ROOT / "tests"
@@ -49,7 +49,6 @@ DESELECTED = {
 # The programs that test; their versions are those of the lock.
 _PROGRAMS = ("pytest", "hypothesis")
 _LOCKS = {"fold": "fold-test.txt"}
-_LINES = 40  # of a failed run's output
 
 
 def files_of(environment: str) -> list[str]:
@@ -111,11 +110,16 @@ def _run_one(environment: str, arguments: str) -> Outcome:
     began = time.monotonic()
     with step(f"Testing the package inside {Image(environment).name}"):
         code, output = attempt(command, cwd=FOLDER)
+    log = REPORTS / f"{PYTEST}{environment}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(output, encoding="utf-8")
     lines = output.rstrip().splitlines()
     for reason, count in skipped(lines).items():
         say(f"       left out {count}: {reason}")
     name = f"pytest in {environment}: {lines[-1].strip('= ') if lines else 'no output'}"
-    return Outcome(name, code == 0, time.monotonic() - began, "\n".join(lines[-_LINES:]))
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    detail = "\n".join([*failed, f"All that it said: {shown(log)}"])
+    return Outcome(name, code == 0, time.monotonic() - began, detail)
 
 
 def skipped(lines: Sequence[str]) -> Counter[str]:
