@@ -269,23 +269,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ("repositories", run_repositories, "write the Tool Shed repositories to build/"),
         ("system", run_system, "install the Debian packages that some tests run"),
         ("locks", run_locks, "resolve the lock files anew"),
-        (
-            "isolation",
-            alone(isolation.run_isolation),
-            "try to break out of the notebooks' containers",
-        ),
-        ("slurm", alone(slurm.run_slurm), "run the tools through a Slurm cluster on this machine"),
-        (
-            "load-image",
-            alone(containers_ready.load_image),
-            "take an image to test from standard input",
-        ),
-        (
-            "pulsar",
-            alone(pulsar.run_pulsar),
-            "run the tools on a Pulsar that shares no file with Galaxy",
-        ),
         ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
+        ("isolation", alone(isolation.run_isolation), "try to break out of notebooks' containers"),
+        ("load-image", alone(containers_ready.load_image), "take an image from standard input"),
+        ("slurm", alone(slurm.run_slurm), "run the tools through a Slurm cluster on this machine"),
+        ("pulsar", alone(pulsar.run_pulsar), "run the tools on a Pulsar that shares no file"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)
     return parser.parse_args(argv)
