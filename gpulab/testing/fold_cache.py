@@ -25,11 +25,13 @@ def made_once(folder: Path, recipe: str, make: Callable[[Path], None]) -> Path:
     Returns:
         The folder.
     """
+    # Whoever finds it up to date needs no lock, and it may lie where nothing can be written.
+    if _is_made(folder, recipe):
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = folder / _RECIPE
-        if made.is_file() and made.read_text(encoding="utf-8") == recipe:
+        if _is_made(folder, recipe):
             return folder
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
         try:
@@ -41,6 +43,11 @@ def made_once(folder: Path, recipe: str, make: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def _is_made(folder: Path, recipe: str) -> bool:
+    made = folder / _RECIPE
+    return made.is_file() and made.read_text(encoding="utf-8") == recipe
 
 
 def recipe_of(sources: Sequence[str], *facts: str) -> str:
