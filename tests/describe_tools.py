@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,23 @@ def describe(folder: Path, path: Path) -> dict[str, Any]:
         "edam": [*source.parse_edam_topics(), *source.parse_edam_operations()],
         "required": sorted(required.find_required_files(str(path.parent))) if required else [],
         "tests": len(source.parse_tests_to_dict()["tests"]),
+        "words of tests": sorted(set(words(source.parse_tests_to_dict()["tests"]))),
         "help": (source.parse_help().content if source.parse_help() else ""),
         "citations": len(source.parse_citations()),
     }
+
+
+def words(value: Any) -> Iterator[str]:
+    """Yield every text in nested lists and dictionaries; a comma may part several."""
+    if isinstance(value, str):
+        yield from value.split(",")
+    elif isinstance(value, dict):
+        yield from words(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from words(one)
+    elif hasattr(value, "to_dict"):
+        yield from words(value.to_dict())
 
 
 def edam_labels() -> dict[str, str]:

@@ -19,6 +19,7 @@ from localgalaxy.paths import (
     GALAXY_VENV,
     LOCKS,
     ROOT,
+    TEST_DATA,
     TOOLS,
     data_manager_files,
     tool_files,
@@ -149,6 +150,22 @@ def test_published_repositories_have_no_links(published: list[Path]) -> None:
     for folder in published:
         assert not [path for path in folder.rglob("*") if path.is_symlink()]
         assert not [path for path in folder.rglob("*") if path.stat().st_size > LARGEST]
+
+
+def test_published_repositories_have_the_files_of_their_tests(
+    described: dict[str, Any], published: list[Path]
+) -> None:
+    folders = {folder.name: folder / "test-data" for folder in published}
+    ours = {str(path.relative_to(TEST_DATA)) for path in TEST_DATA.rglob("*") if path.is_file()}
+    wanted: dict[str, set[str]] = {}
+    for tool in described["tools"]:
+        names = ours & set(tool["words of tests"])
+        assert names or tool["id"].startswith("data_manager"), tool["id"]
+        wanted.setdefault(tool["repository"], set()).update(names)
+    for repository, names in wanted.items():
+        folder = folders[repository]
+        found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        assert found == names, repository
 
 
 def test_each_tool_folder_is_published(published: list[Path]) -> None:
