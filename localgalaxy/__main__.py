@@ -19,6 +19,7 @@ from localgalaxy import (
     containers_sbom,
     debian,
     demo,
+    deployment,
     environments,
     images,
     isolation,
@@ -101,6 +102,7 @@ def run_test(arguments: argparse.Namespace) -> int:
                 outcomes += tooltests.run_tests(galaxy, files, label)
         if set(tools) & set(data_manager_files()):
             outcomes += shown_one_by_one(managertests.run_tests(galaxy))
+            outcomes += shown_one_by_one(deployment.run_tests(galaxy))
         if everything:
             environments.ensure_tools(with_tests=True)
             outcomes += clienttests.run_client_tests(galaxy)
