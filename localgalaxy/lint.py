@@ -114,7 +114,7 @@ def _written_by(module: str, *arguments: str) -> list[Path]:
         check=False,
     )
     if done.returncode:
-        raise LocalGalaxyError(f"{module} wrote nothing: {done.stderr.strip()}")
+        raise LocalGalaxyError(done.stderr.strip() or f"{module} failed and did not say why.")
     return [Path(line) for line in done.stdout.splitlines()]
 
 
