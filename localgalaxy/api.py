@@ -53,6 +53,15 @@ def answers(url: str, timeout: float = 5) -> bool:
     return isinstance(version, dict) and "version_major" in version
 
 
+def exists(address: str, timeout: float = 60) -> bool:
+    """Tell whether an address can be fetched."""
+    try:
+        with _OPENER.open(address, timeout=timeout):
+            return True
+    except OSError:
+        return False
+
+
 def ensure_user(url: str, admin_key: str, *, email: str, name: str, password: str) -> str:
     """Make the user when missing and return the user's API key."""
     users = request(url, f"/api/users?f_email={email}", key=admin_key)

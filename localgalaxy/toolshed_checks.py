@@ -7,14 +7,17 @@ import re
 import shutil
 import subprocess
 import tempfile
+import urllib.parse
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
+from localgalaxy import api
 from localgalaxy.environments import environment
 from localgalaxy.outcomes import Outcome
 from localgalaxy.paths import ROOT, UNET_VENV
 from localgalaxy.settings import TOOL_VENVS
+from localgalaxy.toolshed_server import ToolShed
 
 LARGEST_TEST_FILE = 1_000_000  # bytes
 NOT_UPLOADED = {".shed.yml"}
@@ -38,6 +41,25 @@ def tool_sources(folder: Path) -> list[Path]:
     """Return the XML file of each tool in a published repository."""
     paths = sorted([*folder.glob("*.xml"), *folder.glob("data_manager/*.xml")])
     return [path for path in paths if "<tool " in path.read_text(encoding="utf-8")]
+
+
+def check_readme(shed: ToolShed, name: str, revision: str) -> Outcome:
+    """Look whether the Tool Shed renders a repository's README and serves its pictures.
+
+    Args:
+        shed: The Tool Shed.
+        name: The repository.
+        revision: One that can be installed.
+    """
+    found = api.request(shed.url, f"/api/repositories?owner={shed.owner}&name={name}")
+    path = f"/api/repositories/{found[0]['id']}/revisions/{revision}/readmes"
+    page = api.request(shed.url, path).get("README.rst", "")
+    wrong = [] if "<h1>" in page else [f"it has no heading: {page[:500]}"]
+    for picture in re.findall(r'<img[^>]* src="([^"]+)"', page):
+        address = urllib.parse.urljoin(shed.url, picture)
+        if not api.exists(address):
+            wrong.append(f"{address} is not there")
+    return _outcome(f"{name}: the Tool Shed renders its README", wrong)
 
 
 def check_repository(exported: Path, installed: Path) -> Iterator[Outcome]:

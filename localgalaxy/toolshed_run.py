@@ -70,6 +70,7 @@ class Trial:
             revision = toolshed_install.newest_revision(self.shed, name)
             where = installed_folder(self.shed, name, revision)
             yield from toolshed_checks.check_repository(folder, where)
+            yield toolshed_checks.check_readme(self.shed, name, revision)
         yield from toolshed_install.fill_tables(self.galaxy)
         yield from managertests.run_tests(self.galaxy)
 
