@@ -107,7 +107,8 @@ def _add_taxonomy(folder: Path, name: str, taxonomy: Taxonomy, scratch: Path) ->
         (dump / target).touch()
     sequences = folder / f"{name}_seq"
     files = ["--ncbi-tax-dump", str(dump), "--tax-mapping-file", str(taxonomy.mapping)]
-    _run("createtaxdb", str(sequences), str(scratch / "tmp"), *files)
+    _write_downloader(scratch)
+    _run("createtaxdb", str(sequences), str(scratch / "tmp"), *files, more_programs=scratch)
     for ending in ("mapping", "taxonomy"):
         found = sequences.with_name(f"{sequences.name}_{ending}")
         if not found.is_file() or not found.stat().st_size:
@@ -119,6 +120,16 @@ def _add_taxonomy(folder: Path, name: str, taxonomy: Taxonomy, scratch: Path) ->
         shutil.copyfile(found, folder / f"{name}_{ending}")
 
 
+def _write_downloader(folder: Path) -> None:
+    """Write a program that fetches nothing, for machines that have none that does.
+
+    createtaxdb does not begin without one, although everything is there and it fetches nothing.
+    """
+    program = folder / "wget"
+    program.write_text("#!/bin/sh\necho 'nothing is fetched here' >&2\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+
+
 def _make_links_relative(folder: Path) -> None:
     """Let links of MMseqs2 point to the file beside them, because the folder will be moved."""
     for path in folder.iterdir():
@@ -128,18 +139,27 @@ def _make_links_relative(folder: Path) -> None:
             path.symlink_to(os.path.relpath(target.resolve(), folder.resolve()))
 
 
-def _run(*command: str) -> None:
+def _run(*command: str, more_programs: Path | None = None) -> None:
     """Run a part of MMseqs2 and show what it says only when it fails.
+
+    Args:
+        command: Its name and arguments.
+        more_programs: A folder of programs that it may use where the machine lacks them.
 
     Raises:
         InputError: It failed.
     """
     print(f"mmseqs {command[0]}", flush=True)
     arguments: Sequence[str] = [str(mmseqs()), *command, "-v", "2"]
+    path = os.environ.get("PATH", os.defpath)
     done = subprocess.run(
         arguments,
-        # One file a database, however many threads wrote it.
-        env={**os.environ, "MMSEQS_FORCE_MERGE": "1"},
+        env={
+            **os.environ,
+            # One file a database, however many threads wrote it.
+            "MMSEQS_FORCE_MERGE": "1",
+            "PATH": f"{path}{os.pathsep}{more_programs}" if more_programs else path,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,

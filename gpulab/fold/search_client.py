@@ -74,8 +74,7 @@ def _stand_between(guard: Guard, member_filter: MemberFilter) -> None:
     from colabfold import colabfold
 
     colabfold.requests = guard
-    # The hook of the standard library: https://docs.python.org/3.11/library/tarfile.html
-    tarfile.TarFile.extraction_filter = staticmethod(member_filter)
+    member_filter.install()
 
 
 def _search(request: dict[str, Any], key: str, chains: Sequence[str]) -> dict[str, str]:

@@ -199,8 +199,7 @@ class Guard:
 class MemberFilter:
     """Lets nothing but small plain files out of an archive, into the folder itself.
 
-    Set as `tarfile.TarFile.extraction_filter`, which the standard library asks for each member
-    before it writes it.
+    After `install` the standard library asks it for each member before it writes anything of it.
 
     Attributes:
         host: The server's name for messages.
@@ -215,6 +214,21 @@ class MemberFilter:
     def begin(self) -> None:
         """Start counting anew, for another query."""
         self._size = self._count = 0
+
+    def install(self) -> None:
+        """Let every archive that this process unpacks be checked."""
+        if hasattr(tarfile, "data_filter"):
+            # The hook of the standard library: https://docs.python.org/3.11/library/tarfile.html
+            tarfile.TarFile.extraction_filter = staticmethod(self)
+            return
+        # Python before 3.11.4, such as Debian 12's, asks nobody.
+        unpack = tarfile.TarFile.extractall
+
+        def check_and_unpack(archive: tarfile.TarFile, path: str = ".", **options: Any) -> None:
+            members = options.pop("members", None) or archive
+            unpack(archive, path, (self(member, path) for member in members), **options)
+
+        tarfile.TarFile.extractall = check_and_unpack  # type: ignore[method-assign, assignment]
 
     def __call__(self, member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
         """Return the member, or end the query."""
@@ -232,4 +246,4 @@ class MemberFilter:
                 f"The archive of the MSA server {self.host} unpacks to more than "
                 f"{self.max_unpacked // MIB} MiB or {MAX_MEMBERS} files, nothing of it is used"
             )
-        return tarfile.data_filter(member, path)
+        return tarfile.data_filter(member, path) if hasattr(tarfile, "data_filter") else member
