@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from localgalaxy import containers_jobs, containers_pytest, server, tooltests
+from localgalaxy import containers_jobs, containers_msa, containers_pytest, server, tooltests
 from localgalaxy.containers_engine import podman
 from localgalaxy.containers_pytest import PYTEST
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
@@ -20,6 +21,7 @@ from localgalaxy.paths import data_manager_files, tool_files
 # Enough for every test, and little enough that two jobs leave Galaxy its own.
 MEMORY_MB = 6144
 TOOL_MEMORY_MB = 5800
+SEARCH_TOOL = "colabfold_search"  # may ask a server, and so needs one
 
 
 def tools() -> dict[str, Path]:
@@ -32,9 +34,15 @@ def adapt(config: dict[str, Any]) -> dict[str, Any]:
     notebooks = containers_jobs.isolated_environment(MEMORY_MB, TOOL_MEMORY_MB)
     slots = config["execution"]["environments"]["tools"]["local_slots"]
     others = containers_jobs.other_environment(MEMORY_MB, slots)
-    environments = {containers_jobs.NOTEBOOK: notebooks, containers_jobs.OTHERS: others}
+    searches = others | {"docker_net": containers_msa.NETWORK}
+    environments = {
+        containers_jobs.NOTEBOOK: notebooks,
+        containers_jobs.OTHERS: others,
+        SEARCH_TOOL: searches,
+    }
     places = dict.fromkeys(tools(), containers_jobs.OTHERS)
     places[containers_jobs.NOTEBOOK_TOOL] = containers_jobs.NOTEBOOK
+    places[SEARCH_TOOL] = SEARCH_TOOL
     return containers_jobs.put_in(config, environments, places)
 
 
@@ -51,7 +59,9 @@ def main(names: Sequence[str]) -> int:
         limits = containers_jobs.hardened(MEMORY_MB)
         outcomes += shown_one_by_one(containers_pytest.run_tests(inside, limits))
     if chosen := [every[name] for name in names if name in every]:
-        with server.running_galaxy(adapt) as galaxy:
+        with server.running_galaxy(adapt) as galaxy, ExitStack() as stack:
+            if every[SEARCH_TOOL] in chosen:
+                stack.enter_context(containers_msa.running())
             outcomes += tooltests.run_tests(galaxy, chosen, "tools")
         outcomes += shown_one_by_one(_after())
     return conclude(outcomes)
