@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SPLIT = "tools/h5_dataset/h5_dataset_split.py"
 
 # The tool's own script runs in the child; a wait for it tells its processor seconds and its largest
 # resident set in KiB.
@@ -72,6 +73,25 @@ def run_tool(
         raise RuntimeError(f"{script} failed: {done.stderr[-2000:]}")
     processor_seconds, kib = done.stdout.split()
     return ToolRun(seconds, float(processor_seconds), int(kib) / 1024)
+
+
+def split_form(path: Path) -> dict[str, object]:
+    """Return the form of h5_dataset_split as it is untouched, for a part."""
+    return {
+        "dataset": str(path),
+        "seed": 42,
+        "split": {
+            "mode": "by_fraction",
+            "images": "images",
+            "masks": "masks",
+            "sample_ids": "sample_ids",
+            "groups": "groups",
+            "train_fraction": 0.8,
+            "valid_fraction": 0.1,
+            "test_fraction": 0.1,
+            "stratify": True,
+        },
+    }
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from benchmarks.common import print_machine, print_table, run_tool
+from benchmarks.common import SPLIT, print_machine, print_table, run_tool, split_form
 from gpulab.report.facts import MEBIBYTE
 from gpulab.testing import one_hot, phantom_slices
 
@@ -32,7 +32,7 @@ def main() -> None:
             path = folder / f"x{factor}.h5"
             _write(path, arguments.samples * factor, arguments.size)
             sizes.append(path.stat().st_size / MEBIBYTE)
-            peaks["h5_dataset_split"].append(run_tool(folder, *_split(path)).mib)
+            peaks["h5_dataset_split"].append(run_tool(folder, SPLIT, split_form(path)).mib)
             peaks["unet_train"].append(run_tool(folder, *_train(path)).mib)
         for tool, (small, large) in peaks.items():
             rows.append((tool, f"{small:.0f}", f"{large:.0f}", f"{large / small:.2f}"))
@@ -53,25 +53,6 @@ def _write(path: Path, samples: int, size: int) -> None:
                 images.astype(np.float32) + start
             )  # no two samples are the same
             y[start : start + BLOCK] = masks
-
-
-def _split(path: Path) -> tuple[str, dict[str, object]]:
-    script = "tools/h5_dataset/h5_dataset_split.py"
-    return script, {
-        "dataset": str(path),
-        "seed": 42,
-        "split": {
-            "mode": "by_fraction",
-            "images": "images",
-            "masks": "masks",
-            "sample_ids": "sample_ids",
-            "groups": "groups",
-            "train_fraction": 0.8,
-            "valid_fraction": 0.1,
-            "test_fraction": 0.1,
-            "stratify": True,
-        },
-    }
 
 
 def _train(path: Path) -> tuple[str, dict[str, object]]:

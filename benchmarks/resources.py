@@ -14,13 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import ToolRun, print_machine, print_table, run_tool
+from benchmarks.common import (
+    SPLIT,
+    ToolRun,
+    print_machine,
+    print_table,
+    run_tool,
+    split_form,
+)
 from gpulab.testing import one_hot, phantom_slices
 from gpulab.testing.datasets import write_arrays
 from gpulab.testing.images import nifti_bytes, save_picture
 
 EPOCHS = 2
-BUILD, SPLIT = "tools/h5_dataset/h5_dataset_build.py", "tools/h5_dataset/h5_dataset_split.py"
+BUILD = "tools/h5_dataset/h5_dataset_build.py"
 TRAIN, PREDICT = "tools/unet_train/unet_train.py", "tools/unet_predict/unet_predict.py"
 
 
@@ -199,22 +206,7 @@ def _build(folder: Path, name: str, files: dict[str, list[dict[str, str]]]) -> t
 def _split(folder: Path, name: str) -> tuple[object, ...]:
     path = folder / "built.h5"
     (folder / "outputs" / "dataset.h5").replace(path)
-    form = {
-        "dataset": str(path),
-        "seed": 42,
-        "split": {
-            "mode": "by_fraction",
-            "images": "images",
-            "masks": "masks",
-            "sample_ids": "sample_ids",
-            "groups": "groups",
-            "train_fraction": 0.8,
-            "valid_fraction": 0.1,
-            "test_fraction": 0.1,
-            "stratify": True,
-        },
-    }
-    run = run_tool(folder, SPLIT, form)
+    run = run_tool(folder, SPLIT, split_form(path))
     size = path.stat().st_size / 2**20
     return "h5_dataset_split", name, f"{size:.0f}", *_figures(run)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from localgalaxy import api, folding, planemo
+from localgalaxy.checks import check
 from localgalaxy.console import LocalGalaxyError, say
 from localgalaxy.outcomes import Outcome
 from localgalaxy.paths import GALAXY_VENV, ROOT, STATE, TEST_DATA
@@ -27,18 +26,9 @@ SMALL = {"h5": TEST_DATA / "part_test.h5", "onnx": TEST_DATA / "predict" / "mode
 def run_tests(galaxy: Galaxy) -> Iterator[Outcome]:
     """Run each test and yield its outcome."""
     say("Filling Galaxy with deploy/'s files, as an administrator does with ephemeris")
-    yield _outcome("run-data-managers with deploy/data_managers.yml", lambda: _databases(galaxy))
-    yield _outcome("run-data-managers once more", lambda: _databases(galaxy, again=True))
-    yield _outcome("setup-data-libraries with deploy/data_library.yml", lambda: _library(galaxy))
-
-
-def _outcome(name: str, action: Callable[[], str]) -> Outcome:
-    began = time.monotonic()
-    try:
-        wrong = action()
-    except LocalGalaxyError as error:
-        wrong = str(error)
-    return Outcome(name, not wrong, time.monotonic() - began, wrong)
+    yield check("run-data-managers with deploy/data_managers.yml", lambda: _databases(galaxy))
+    yield check("run-data-managers once more", lambda: _databases(galaxy, again=True))
+    yield check("setup-data-libraries with deploy/data_library.yml", lambda: _library(galaxy))
 
 
 def _databases(galaxy: Galaxy, *, again: bool = False) -> str:
@@ -62,8 +52,8 @@ def _databases(galaxy: Galaxy, *, again: bool = False) -> str:
 def _library(galaxy: Galaxy) -> str:
     """Make the library with small files in place of the large ones."""
     text = (DEPLOY / "data_library.yml").read_text(encoding="utf-8")
-    for ending, path in SMALL.items():
-        content = base64.b64encode(path.read_bytes()).decode()
+    for ending, small in SMALL.items():
+        content = base64.b64encode(small.read_bytes()).decode()
         text = _changed(rf"https://zenodo\S+\.{ending}\?download=1", f"base64://{content}", text)
     said = _ephemeris(galaxy, "setup-data-libraries", text, "--infile")
     libraries = api.request(galaxy.url, "/api/libraries", key=galaxy.admin_key)
@@ -89,8 +79,16 @@ def _ephemeris(galaxy: Galaxy, program: str, text: str, *options: str) -> str:
     """Run one of ephemeris' programs on a file with this text and return what it printed."""
     file = STATE / "deployment.yml"
     file.write_text(text, encoding="utf-8")
-    path = Path(GALAXY_VENV) / "bin" / program
-    command = [str(path), *options, str(file), "-g", galaxy.url, "-a", galaxy.user_key, "-v"]
+    command = [
+        str(GALAXY_VENV / "bin" / program),
+        *options,
+        str(file),
+        "-g",
+        galaxy.url,
+        "-a",
+        galaxy.user_key,
+        "-v",
+    ]
     done = subprocess.run(
         command,
         env=planemo.variables(),
