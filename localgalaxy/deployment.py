@@ -89,24 +89,19 @@ def _ephemeris(galaxy: Galaxy, program: str, text: str, *options: str) -> str:
     """Run one of ephemeris' programs on a file with this text and return what it printed."""
     file = STATE / "deployment.yml"
     file.write_text(text, encoding="utf-8")
-    command = [
-        str(GALAXY_VENV / "bin" / program),
-        *options,
-        str(file),
-        "-g",
-        galaxy.url,
-        "-a",
-        galaxy.user_key,
-        "-v",
-    ]
-    done = subprocess.run(
-        command,
-        env=planemo.variables(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LIMIT,
-    )
+    command = [str(GALAXY_VENV / "bin" / program), *options, str(file)]
+    command += ["-g", galaxy.url, "-a", galaxy.user_key, "-v"]
+    try:
+        done = subprocess.run(
+            command,
+            env=planemo.variables(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LocalGalaxyError(f"{program} did not end in {LIMIT:.0f} s.") from error
     said = done.stdout + done.stderr
     if done.returncode:
         raise LocalGalaxyError(f"{program} failed:\n{said[-2000:]}")
