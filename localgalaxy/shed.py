@@ -97,9 +97,6 @@ def _write_dependencies(folder: Path, config: dict[str, Any], names: list[str]) 
     lines += [f"    <repository owner={owner} name={quoteattr(name)}/>" for name in names]
     lines += ["</repositories>", ""]
     (folder / "repository_dependencies.xml").write_text("\n".join(lines), encoding="utf-8")
-    title = config["description"]
-    readme = f"{title}\n{'=' * len(title)}\n\n{config['long_description']}"
-    (folder / "README.rst").write_text(readme, encoding="utf-8")
 
 
 if __name__ == "__main__":

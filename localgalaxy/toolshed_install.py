@@ -14,7 +14,7 @@ from localgalaxy.environments import environment
 from localgalaxy.outcomes import Outcome
 from localgalaxy.paths import CONFIG, GALAXY_VENV, REPORTS, ROOT, private_home
 from localgalaxy.server import Galaxy
-from localgalaxy.toolshed_galaxy import TABLES
+from localgalaxy.toolshed_galaxy import TABLES, installed_folder
 from localgalaxy.toolshed_server import ToolShed
 
 DEPLOYED = ROOT / "deploy" / "tool_list.yml"
@@ -73,9 +73,9 @@ def install(
     for name in wanted:
         newest = newest_revision(shed, name)
         # ephemeris ends with 0 whatever happened.
-        good = installed.get((name, newest)) == "Installed"
-        states = {one: state for one, state in installed.items() if one[0] == name}
-        detail = f"revision {newest} is wanted, Galaxy has {states}\n{said}"
+        good = installed.get((name, newest), {}).get("status") == "Installed"
+        known = [revision for one, revision in installed if one == name]
+        detail = f"revision {newest} is wanted, Galaxy has {known}\n{said}"
         yield Outcome(f"install {name} {newest}", good, took / len(wanted), detail)
 
 
@@ -97,10 +97,23 @@ def _ephemeris(galaxy: Galaxy, listed: Path) -> str:
     return done.stdout.strip()
 
 
-def installed_revisions(galaxy: Galaxy) -> dict[tuple[str, str], str]:
-    """Return the state of each revision of each repository that Galaxy knows."""
+def installed_revisions(galaxy: Galaxy) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what Galaxy knows of each revision of each repository.
+
+    A repository whose tools kept their versions, like the suite, is brought to a newer revision in
+    place: its `changeset_revision` is new, its `installed_changeset_revision` names the folder.
+    """
     found = api.request(galaxy.url, "/api/tool_shed_repositories", key=galaxy.user_key)
-    return {(one["name"], one["installed_changeset_revision"]): one["status"] for one in found}
+    return {(one["name"], one["changeset_revision"]): one for one in found}
+
+
+def folder_of(galaxy: Galaxy, shed: ToolShed, name: str, revision: str) -> Path | None:
+    """Return the folder into which Galaxy cloned a repository, None when there is none."""
+    known = installed_revisions(galaxy).get((name, revision))
+    if known is None:
+        return None
+    folder = installed_folder(shed, name, known["installed_changeset_revision"])
+    return folder if folder.is_dir() else None
 
 
 def newest_revision(shed: ToolShed, name: str) -> str:
