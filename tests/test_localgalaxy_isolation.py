@@ -21,7 +21,8 @@ def test_only_the_notebook_tool_goes_to_containers() -> None:
     assert JOB_CONF["execution"]["default"] == "local"
     environments = JOB_CONF["execution"]["environments"]
     runners = {one["runner"] for one in environments.values()}
-    assert runners == set(JOB_CONF["runners"])
+    # Galaxy has the runner of rules without being told.
+    assert runners - {"dynamic"} == set(JOB_CONF["runners"])
 
 
 def test_the_tool_speaks_before_the_container_kills() -> None:
