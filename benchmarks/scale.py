@@ -23,12 +23,13 @@ from localgalaxy import server, slurm_cluster, slurm_jobconf
 from localgalaxy.console import LocalGalaxyError, say, step
 from localgalaxy.environments import ensure_galaxy, ensure_tools
 from localgalaxy.keeper import descendants
-from localgalaxy.own_galaxy import run_beside
+from localgalaxy.own_galaxy import forget, run_beside
 from localgalaxy.paths import GALAXY_VENV, STATE
 from localgalaxy.remote_jobs import Patient
 from localgalaxy.slurm_cluster import Cluster
 
 SEQUENCE = "PIAQIHILEG"
+OWN_STATE = ".galaxy/scale"
 PATIENCE = 5400.0  # seconds for one row of the table
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -84,7 +85,8 @@ def main() -> int:
             return 1
         ensure_galaxy()
         ensure_tools()
-        return run_beside("benchmarks.scale", ".galaxy/scale", sys.argv[1:])
+        forget(OWN_STATE)
+        return run_beside("benchmarks.scale", OWN_STATE, sys.argv[1:])
     rows = measure(arguments)
     print_table(HEADER, [row.cells() for row in rows])
     return 0

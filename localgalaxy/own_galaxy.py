@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 from collections.abc import Sequence
 
+from localgalaxy.console import LocalGalaxyError
 from localgalaxy.environments import environment
 from localgalaxy.lint import export_repositories
 from localgalaxy.paths import GALAXY_VENV, ROOT
+
+
+def forget(state: str) -> None:
+    """Remove what an earlier run left: a job that it broke would be found again.
+
+    Raises:
+        LocalGalaxyError: The Galaxy of that folder runs.
+    """
+    folder = ROOT / state
+    if not folder.exists():
+        return
+    with (folder / "owner.lock").open("a", encoding="utf-8") as owner:
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LocalGalaxyError(f"A Galaxy runs in {state} already: wait for it.") from error
+        shutil.rmtree(folder)
 
 
 def run_beside(module: str, state: str, arguments: Sequence[str] = ()) -> int:

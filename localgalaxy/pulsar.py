@@ -5,7 +5,7 @@ from __future__ import annotations
 from localgalaxy import pulsar_server
 from localgalaxy.console import say
 from localgalaxy.environments import ensure_galaxy, ensure_pulsar, ensure_tools
-from localgalaxy.own_galaxy import run_beside
+from localgalaxy.own_galaxy import forget, run_beside
 
 STATE = ".galaxy/pulsar"
 
@@ -21,4 +21,5 @@ def run_pulsar() -> int:
     ensure_pulsar()
     if not pulsar_server.hides_files():
         say("bwrap does not run here: Galaxy's files are not hidden, the jobs' paths are checked.")
+    forget(STATE)
     return run_beside("localgalaxy.pulsar_run", STATE)

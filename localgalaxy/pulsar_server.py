@@ -53,6 +53,8 @@ class Pulsar:
             *("--bind", f"127.0.0.1:{self.port}"),
             # Several processes would each look after all jobs.
             *("--workers", "1", "--worker-class", "gthread", "--threads", "8"),
+            # Galaxy sends a job's command line and environment as a part of the address.
+            *("--limit-request-line", "0"),
             *("--timeout", "600", "--no-control-socket"),
         ]
         subprocess.run([str(BEFORE_START), str(self.staging)], check=True)

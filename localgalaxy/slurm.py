@@ -5,7 +5,7 @@ from __future__ import annotations
 from localgalaxy import slurm_cluster
 from localgalaxy.console import say
 from localgalaxy.environments import ensure_galaxy, ensure_tools
-from localgalaxy.own_galaxy import run_beside
+from localgalaxy.own_galaxy import forget, run_beside
 
 STATE = ".galaxy/slurm"
 
@@ -22,4 +22,5 @@ def run_slurm() -> int:
         return 0
     ensure_galaxy()
     ensure_tools()
+    forget(STATE)
     return run_beside("localgalaxy.slurm_run", STATE)
