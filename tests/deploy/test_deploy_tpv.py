@@ -194,7 +194,7 @@ def test_training(form, sizes, user, where, wanted_image):
 
 
 def test_a_large_network_goes_to_the_cluster():
-    placed = place("unet_train", TRAINING, network(64, 100, batch=32))
+    placed = place("unet_train", TRAINING, network(64, 100, batch=64))
     assert placed.id == "slurm_gpu"
     assert placed.params["job_--gres"] == "gpu:1"
     assert placed.params["singularity_run_extra_arguments"] == "--nv"
