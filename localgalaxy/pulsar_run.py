@@ -50,8 +50,11 @@ def main() -> int:
                 patient.wait(job_id(one), {"running"}, patience=PATIENCE)["external_id"]
                 for one in answers
             ]
+            held = restart.hold({"HOME": str(pulsar.staging / jobs[1] / "working")})
         outcomes += shown_one_by_one(
-            restart.restarted(adapt, answers, lambda which: _ended(pulsar, jobs[which]))
+            restart.restarted(
+                adapt, answers, held, (pulsar.staging / jobs[0] / "return_code").exists
+            )
         )
     return conclude(outcomes)
 
@@ -100,10 +103,6 @@ def _pulsar_is_back(patient: Patient, broken: dict[str, Any]) -> Iterator[Outcom
 
     yield check("a job that died with Pulsar is an error that says so", lost)
     yield check("run again, it succeeds", again)
-
-
-def _ended(pulsar: Pulsar, job: str) -> bool:
-    return (pulsar.staging / job / "return_code").exists()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -146,8 +144,8 @@ def metrics(galaxy: Galaxy, job: str) -> dict[str, str]:
     return {one["name"]: str(one["raw_value"]) for one in found}
 
 
-def kill(script: str, variables: Mapping[str, str]) -> None:
-    """End the Python that runs a tool's script, as the kernel does when memory is out.
+def tool_process(script: str, variables: Mapping[str, str]) -> int:
+    """Return the process id of the Python that runs a tool's script.
 
     Args:
         script: A part of its command line.
@@ -167,7 +165,6 @@ def kill(script: str, variables: Mapping[str, str]) -> None:
                 continue
             is_python = Path(command[0]).name.startswith("python")
             if is_python and any(script in word for word in command) and wanted <= seen:
-                os.kill(int(folder.name), signal.SIGKILL)
-                return
+                return int(folder.name)
         time.sleep(0.2)
     raise LocalGalaxyError(f"No process runs {script} with {dict(variables)}.")

@@ -10,7 +10,8 @@ from localgalaxy.jobconf import deployed, without_container
 CPU, LARGE, GPU = "slurm_cpu", "slurm_cpu_large", "slurm_gpu"
 # What one job asks for here; 24 h and 16 GB would be accepted as well, but not twice at once.
 PROCESSORS = 2
-MEMORY_MB = {CPU: 2000, LARGE: 4000, GPU: 2000}
+# Folding says before it starts that it has too little where there are less than three.
+MEMORY_MB = {CPU: 3500, LARGE: 7000, GPU: 3500}
 CARD_TOOL = "unet_predict"
 
 

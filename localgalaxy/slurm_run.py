@@ -6,6 +6,7 @@ Runs in Galaxy's environment, started by `localgalaxy.slurm`.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from localgalaxy.checks import check
 from localgalaxy.console import LocalGalaxyError
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import STATE, WORKFLOWS
-from localgalaxy.remote_jobs import Patient, job_id, kill, metrics, now, our_jobs, trained
+from localgalaxy.remote_jobs import Patient, job_id, metrics, now, our_jobs, tool_process, trained
 from localgalaxy.slurm_cluster import Cluster, running_cluster
 from localgalaxy.slurm_jobconf import CARD_TOOL, CPU, LARGE, MEMORY_MB, PROCESSORS, adapt
 
@@ -40,9 +41,10 @@ def main() -> int:
             patient = Patient(galaxy, "Restart")
             answers = restart.submit(patient)
             numbers = [started(cluster, patient, one) for one in answers]
+            held = restart.hold({"SLURM_JOB_ID": numbers[1]})
         outcomes += shown_one_by_one(
             restart.restarted(
-                adapt, answers, lambda which: cluster.show(numbers[which])["JobState"] != "RUNNING"
+                adapt, answers, held, lambda: cluster.show(numbers[0])["JobState"] != "RUNNING"
             )
         )
     return conclude(outcomes)
@@ -132,7 +134,7 @@ def _said(patient: Patient, answer: dict[str, Any], again: dict[str, Any]) -> st
 
 def _with_more(cluster: Cluster, patient: Patient, answer: dict[str, Any], number: str) -> str:
     """End the tool as the kernel does when memory is out, and wait for the second try."""
-    kill("unet_train.py", {"SLURM_JOB_ID": number})
+    os.kill(tool_process("unet_train.py", {"SLURM_JOB_ID": number}), signal.SIGKILL)
     job = patient.finish(answer, PATIENCE)
     wrong = trained(job, EPOCHS)
     if wrong:
