@@ -201,7 +201,7 @@ def test_a_large_network_goes_to_the_cluster():
     assert placed.params["job_--mem"] == f"{round(mem(placed) * 1024)}M"
     (before,) = placed.env
     assert '"$_GALAXY_JOB_DIR/galaxy_${_GALAXY_JOB_DIR##*/}.ec"' in before["execute"]
-    assert place("unet_train", TRAINING, network(64, 100, batch=32), PLAIN).id == "slurm_cpu"
+    assert place("unet_train", TRAINING, network(64, 100, batch=64), PLAIN).id == "slurm_cpu"
 
 
 @pytest.mark.parametrize(
