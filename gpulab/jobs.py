@@ -92,18 +92,23 @@ def run_tool(function: ToolFunction, argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(function.__doc__ or "").partition("\n")[0])
     parser.add_argument("--params", type=Path, required=True, help="JSON file of parameters")
     parser.add_argument(
+        "--elements", type=Path, help="JSON file of the paths of collections' elements"
+    )
+    parser.add_argument(
         "--outputs", type=Path, default=Path(), help="folder for the outputs (default: current)"
     )
     arguments = parser.parse_args(argv)
-    sys.exit(_run(function, arguments.params, arguments.outputs))
+    sys.exit(_run(function, arguments.params, arguments.elements, arguments.outputs))
 
 
-def _run(function: ToolFunction, params: Path, outputs: Path) -> int:
+def _run(function: ToolFunction, params: Path, elements: Path | None, outputs: Path) -> int:
     # A job's log is watched live, so lines must not wait in a buffer.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)
     try:
         values = read_params(params)
+        if elements is not None:
+            values |= read_params(elements)
         with OutputFolder(outputs) as folder:
             return function(values, folder) or 0
     except InputError as error:

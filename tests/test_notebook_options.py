@@ -52,6 +52,16 @@ def test_collections_become_folders() -> None:
     assert layout.names["scans"]["patient 1/b.png"] == "scans/patient 1/b.png"
 
 
+def test_the_true_paths_of_elements_count() -> None:
+    entries = [dataset("a.h5"), collection("scans", "a.png", "b.png")]
+    layout = lay_out(entries, [[], ["/staged/1.dat", "/staged/2.dat"]])
+    assert layout.files["scans/a.png"] == Path("/staged/1.dat")
+    assert layout.files["scans/b.png"] == Path("/staged/2.dat")
+    with pytest.raises(ValueError, match="zip"):
+        lay_out(entries, [[], ["/staged/1.dat"]])
+
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [

@@ -36,12 +36,17 @@ class InputLayout:
         (folder / INPUTS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def lay_out(entries: Sequence[dict[str, Any]]) -> InputLayout:
+def lay_out(
+    entries: Sequence[dict[str, Any]], elements: Sequence[Sequence[str]] | None = None
+) -> InputLayout:
     """Decide where each dataset stands.
 
     Args:
         entries: The form's repeat: each has `item` (with `kind` and the dataset or the list of a
             collection's elements, as Galaxy describes them), `path` and `alias`.
+        elements: For each entry the true paths of its collection's elements, in their order. Galaxy
+            26.1 describes elements with the paths of its own machine, also where Pulsar has
+            brought them to another place. None takes the paths of the description.
 
     Raises:
         InputError: A path is absolute, climbs out of the folder, or collides with another.
@@ -50,7 +55,8 @@ def lay_out(entries: Sequence[dict[str, Any]]) -> InputLayout:
     names: dict[str, Any] = {}
     for number, entry in enumerate(entries, start=1):
         if entry["item"]["kind"] == "collection":
-            value: Any = _place_collection(files, entry, number)
+            true_paths = None if elements is None else elements[number - 1]
+            value: Any = _place_collection(files, entry, number, true_paths)
         else:
             value = _place_dataset(files, entry, number)
         key = value if isinstance(value, str) else _folder_of(entry, number)
@@ -74,20 +80,25 @@ def _place_dataset(files: dict[str, Path], entry: dict[str, Any], number: int) -
     return path
 
 
-def _place_collection(files: dict[str, Path], entry: dict[str, Any], number: int) -> dict[str, str]:
+def _place_collection(
+    files: dict[str, Path], entry: dict[str, Any], number: int, true_paths: Sequence[str] | None
+) -> dict[str, str]:
     folder = _folder_of(entry, number)
     elements = entry["item"]["collection"]
     if not elements:
         raise InputError(f"The collection of dataset {number} is empty: give one with elements")
+    if true_paths is None:
+        true_paths = [element["source_path"] for element in elements]
     placed = {}
-    for element in elements:
+    # Strict: a path for each element, or Galaxy counted them in two ways and none can be trusted.
+    for element, true_path in zip(elements, true_paths, strict=True):
         # Galaxy gives the names of nested lists joined by slashes, with the datatype at the end.
         own = element["staging_path"]
         extension = "." + element["ext"]
         stem = own.removesuffix(extension)
         name = stem if PurePosixPath(stem).suffix else own
         path = check_path(f"{folder}/{name}", f"dataset {number}")
-        _add_file(files, path, Path(element["source_path"]))
+        _add_file(files, path, Path(true_path))
         placed[stem] = path
     return placed
 
