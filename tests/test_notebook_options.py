@@ -61,7 +61,6 @@ def test_the_true_paths_of_elements_count() -> None:
         lay_out(entries, [[], ["/staged/1.dat"]])
 
 
-
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
