@@ -2,204 +2,42 @@
 
 `python3 -m benchmarks.scale [--datasets 200] [--workers 1 2 4]`: a Slurm cluster whose nodes have
 one processor each, all of them on this machine, and a real Galaxy that sends it a prediction for
-each dataset of a collection, or trainings and foldings at once.
+each dataset of a collection, and trainings and foldings at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
-from pathlib import Path
-from typing import Any
 
-from benchmarks.common import print_table
-from localgalaxy import server, slurm_cluster, slurm_jobconf
-from localgalaxy.console import LocalGalaxyError, say, step
+from localgalaxy import slurm_cluster
+from localgalaxy.console import say
 from localgalaxy.environments import ensure_galaxy, ensure_tools
-from localgalaxy.keeper import descendants
 from localgalaxy.own_galaxy import forget, run_beside
-from localgalaxy.paths import GALAXY_VENV, STATE
-from localgalaxy.remote_jobs import Patient
-from localgalaxy.slurm_cluster import Cluster
 
-SEQUENCE = "PIAQIHILEG"
-OWN_STATE = ".galaxy/scale"
-PATIENCE = 5400.0  # seconds for one row of the table
-TICKS = os.sysconf("SC_CLK_TCK")
+STATE = ".galaxy/scale"
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One row: how many jobs, and what their going through Galaxy and Slurm took, in seconds."""
-
-    what: str
-    workers: int
-    jobs: int
-    request: float
-    wall: float
-    in_slurm: float
-    waited: float
-    galaxy: float
-
-    def cells(self) -> tuple[str, ...]:
-        """Return the row of the table."""
-        return (
-            self.what,
-            str(self.workers),
-            str(self.jobs),
-            f"{self.wall:.0f}",
-            f"{60 * self.jobs / self.wall:.1f}",
-            f"{self.in_slurm / self.jobs:.1f}",
-            f"{self.in_slurm / (self.workers * self.wall):.0%}",
-            f"{self.request:.0f}",
-            f"{self.galaxy / self.jobs:.2f}",
-        )
-
-
-HEADER = (
-    "jobs",
-    "workers",
-    "number",
-    "seconds",
-    "jobs a minute",
-    "seconds in Slurm, each",
-    "workers busy",
-    "seconds of the request",
-    "Galaxy's processor seconds, each",
-)
-
-
-def main() -> int:
-    """Measure what the command line asks for, and print the table."""
-    arguments = parse()
-    if not sys.executable.startswith(str(GALAXY_VENV)):
-        lacking = slurm_cluster.missing()
-        if lacking:
-            say(f"Nothing was measured: {lacking}.")
-            return 1
-        ensure_galaxy()
-        ensure_tools()
-        forget(OWN_STATE)
-        return run_beside("benchmarks.scale", OWN_STATE, sys.argv[1:])
-    rows = measure(arguments)
-    print_table(HEADER, [row.cells() for row in rows])
-    return 0
-
-
-def parse() -> argparse.Namespace:
+def parse(text: str | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=text)
     parser.add_argument("--datasets", type=int, default=200, help="of the mapped collection")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--several", type=int, default=4, help="trainings and foldings at once")
     return parser.parse_args()
 
 
-def measure(arguments: argparse.Namespace) -> list[Measured]:
-    """Run every row in one cluster and one Galaxy."""
-    logs = STATE / "cluster"
-    logs.mkdir(parents=True, exist_ok=True)
-    adapt = partial(slurm_jobconf.adapt, processors=1)
-    most = max(arguments.workers)
-    rows = []
-    with slurm_cluster.running_cluster(logs, nodes=most, cpus=1) as cluster:
-        os.environ.update(cluster.variables)
-        with server.running_galaxy(adapt) as galaxy:
-            # The first job of a tool loads what later ones find in memory.
-            warm = Patient(galaxy, "Warm-up")
-            warm.finish_all([warm.predict(warm.data("part_test.h5"))], PATIENCE)
-            for workers in arguments.workers:
-                use(cluster, workers)
-                rows += measure_with(cluster, galaxy, workers, arguments)
-                for row in rows[-3:]:
-                    say(" | ".join(row.cells()))
-    return rows
-
-
-def use(cluster: Cluster, workers: int) -> None:
-    """Let Slurm start jobs on so many of the nodes."""
-    nodes = ",".join(f"n{number}" for number in range(1, workers + 1))
-    cluster.run("scontrol", "update", "PartitionName=main", f"Nodes={nodes}")
-
-
-def measure_with(
-    cluster: Cluster, galaxy: server.Galaxy, workers: int, arguments: argparse.Namespace
-) -> list[Measured]:
-    """Measure each kind of jobs with so many workers."""
-    several = range(arguments.several)
-    patient = Patient(galaxy, f"{workers} workers")
-    with step("Uploading"):
-        images = patient.collection("part_test.h5", arguments.datasets)
-        for name in ("predict/model_bce.onnx", "part_train.h5", "part_valid.h5"):
-            patient.data(name)
-    kinds = {
-        "predictions": lambda: [patient.predict(images)],
-        "trainings": lambda: [patient.train(5) for _ in several],
-        "foldings": lambda: [patient.fold(SEQUENCE) for _ in several],
-    }
-    rows = []
-    for what, submit in kinds.items():
-        if what == "predictions" or arguments.several:
-            with step(f"{what.capitalize()} with {workers} workers"):
-                rows.append(_measure(cluster, galaxy, patient, workers, what, submit))
-    return rows
-
-
-def _measure(
-    cluster: Cluster,
-    galaxy: server.Galaxy,
-    patient: Patient,
-    workers: int,
-    what: str,
-    submit: Any,
-) -> Measured:
-    known = set(cluster.finished())
-    used = processor_seconds(galaxy.pid)
-    began = time.monotonic()
-    answers = submit()
-    request = time.monotonic() - began
-    states = patient.finish_all(answers, PATIENCE)
-    wall = time.monotonic() - began
-    if set(states) != {"ok"}:
-        raise LocalGalaxyError(f"The jobs ended as {sorted(set(states))}.")
-    done = [one for number, one in cluster.finished().items() if number not in known]
-    return Measured(
-        what,
-        workers,
-        len(states),
-        request,
-        wall,
-        _seconds(done, "StartTime", "EndTime"),
-        _seconds(done, "SubmitTime", "StartTime"),
-        processor_seconds(galaxy.pid) - used,
-    )
-
-
-def _seconds(jobs: Sequence[dict[str, str]], start: str, end: str) -> float:
-    return sum(
-        (datetime.fromisoformat(job[end]) - datetime.fromisoformat(job[start])).total_seconds()
-        for job in jobs
-    )
-
-
-def processor_seconds(keeper: int) -> float:
-    """Return what Galaxy's own processes have used; jobs are Slurm's and not below them."""
-    total = 0
-    for process in descendants(keeper):
-        try:
-            text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
-        except OSError:
-            continue
-        fields = text.rpartition(")")[2].split()
-        # Of itself and of its children that have ended.
-        total += sum(int(field) for field in fields[11:15])
-    return total / TICKS
+def main() -> int:
+    """Start the measurement where Slurm and Galaxy's libraries are."""
+    parse(__doc__)
+    lacking = slurm_cluster.missing()
+    if lacking:
+        say(f"Nothing was measured: {lacking}.")
+        return 1
+    ensure_galaxy()
+    ensure_tools()
+    forget(STATE)
+    return run_beside("benchmarks.scale_run", STATE, sys.argv[1:])
 
 
 if __name__ == "__main__":
