@@ -24,6 +24,7 @@ def parse(text: str | None) -> argparse.Namespace:
     parser.add_argument("--datasets", type=int, default=200, help="of the mapped collection")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--several", type=int, default=4, help="trainings and foldings at once")
+    parser.add_argument("--threads", type=int, default=1, help="of Galaxy's runner")
     return parser.parse_args()
 
 

@@ -82,7 +82,7 @@ def measure(arguments: argparse.Namespace) -> list[Measured]:
     """Run every row in one cluster and one Galaxy."""
     logs = STATE / "cluster"
     logs.mkdir(parents=True, exist_ok=True)
-    adapt = partial(slurm_jobconf.adapt, processors=1)
+    adapt = partial(slurm_jobconf.adapt, processors=1, threads=arguments.threads)
     most = max(arguments.workers)
     rows = []
     with slurm_cluster.running_cluster(logs, nodes=most, cpus=1) as cluster:
@@ -93,9 +93,11 @@ def measure(arguments: argparse.Namespace) -> list[Measured]:
             warm.finish_all([warm.predict(warm.data("part_test.h5"))], PATIENCE)
             for workers in arguments.workers:
                 use(cluster, workers)
-                rows += measure_with(cluster, galaxy, workers, arguments)
-                for row in rows[-3:]:
+                measured = measure_with(cluster, galaxy, workers, arguments)
+                # At once: a long measurement that is cut short has told what it had.
+                for row in measured:
                     say(" | ".join(row.cells()))
+                rows += measured
     return rows
 
 

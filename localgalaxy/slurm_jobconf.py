@@ -15,16 +15,17 @@ MEMORY_MB = {CPU: 3500, LARGE: 7000, GPU: 3500}
 CARD_TOOL = "unet_predict"
 
 
-def adapt(config: dict[str, Any], processors: int = PROCESSORS) -> dict[str, Any]:
+def adapt(config: dict[str, Any], processors: int = PROCESSORS, threads: int = 1) -> dict[str, Any]:
     """Let every job of our tools go through Slurm; what Galaxy does itself stays where it was.
 
     Args:
         config: The local Galaxy's job configuration.
         processors: For how many each job asks.
+        threads: Of the runner.
     """
     # One thread, because with several the runner may end a job before its metadata are read where
     # that is not the job's own work (see below).
-    config["runners"]["slurm"] = {**deployed()["runners"]["slurm"], "workers": 1}
+    config["runners"]["slurm"] = {**deployed()["runners"]["slurm"], "workers": threads}
     environments = config["execution"]["environments"]
     for name in [one for one in environments if one != "galaxy"]:
         environments[name] = small(CPU, environments[name], processors)
