@@ -17,7 +17,7 @@ demo:         ## run the workflow in a real Galaxy: DATA=file.h5 or zenodo, EPOC
 galaxy:       ## run a Galaxy with our tools until Ctrl-C
 	@$(LOCAL) galaxy
 
-test: style pytest ## run every test there is
+test: style pytest ## style, pytest, tools and workflows in a real Galaxy, hostile notebooks
 	$(LOCAL) test
 	$(LOCAL) isolation
 

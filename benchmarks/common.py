@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpulab.testing.forms import split_by_fraction
+
 ROOT = Path(__file__).parents[1]
 SPLIT = "tools/h5_dataset/h5_dataset_split.py"
 
@@ -77,21 +79,7 @@ def run_tool(
 
 def split_form(path: Path) -> dict[str, object]:
     """Return the form of h5_dataset_split as it is untouched, for a part."""
-    return {
-        "dataset": str(path),
-        "seed": 42,
-        "split": {
-            "mode": "by_fraction",
-            "images": "images",
-            "masks": "masks",
-            "sample_ids": "sample_ids",
-            "groups": "groups",
-            "train_fraction": 0.8,
-            "valid_fraction": 0.1,
-            "test_fraction": 0.1,
-            "stratify": True,
-        },
-    }
+    return {"dataset": str(path), "seed": 42, "split": split_by_fraction()}
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

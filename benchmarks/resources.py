@@ -24,6 +24,7 @@ from benchmarks.common import (
 )
 from gpulab.testing import one_hot, phantom_slices
 from gpulab.testing.datasets import write_arrays
+from gpulab.testing.forms import build_form
 from gpulab.testing.images import nifti_bytes, save_picture
 
 EPOCHS = 2
@@ -184,21 +185,7 @@ def _volume(folder: Path, depth: int) -> dict[str, list[dict[str, str]]]:
 
 
 def _build(folder: Path, name: str, files: dict[str, list[dict[str, str]]]) -> tuple[object, ...]:
-    form = {
-        "with_masks": {
-            "choice": "yes",
-            "matching": {"mode": "name"},
-            "values": {"mode": "auto"},
-            "form": "one_hot",
-            "resize": "nearest",
-        },
-        "size": {"height": 0, "width": 0},
-        "intensity": {"mode": "keep"},
-        "colour": "average",
-        "slices": {"axis": "axial", "choice": {"mode": "all"}},
-        "groups": {"mode": "auto"},
-    }
-    run = run_tool(folder, BUILD, form, {"files": {**files, "group_table": None}})
+    run = run_tool(folder, BUILD, build_form(), {"files": {**files, "group_table": None}})
     size = sum(Path(one["path"]).stat().st_size for kind in files.values() for one in kind)
     return "h5_dataset_build", name, f"{size / 2**20:.0f}", *_figures(run)
 

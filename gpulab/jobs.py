@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -83,32 +83,44 @@ def read_params(path: Path) -> dict[str, Any]:
     return params
 
 
-def run_tool(function: ToolFunction, argv: Sequence[str] | None = None) -> None:
+def run_tool(
+    function: ToolFunction,
+    argv: Sequence[str] | None = None,
+    *,
+    more: Mapping[str, bool] | None = None,
+) -> None:
     """Run a tool's function with the parameters given by `--params` and exit.
+
+    Args:
+        function: What the tool does.
+        argv: The command line, that of this process when None.
+        more: Names of options for further JSON files, for what Galaxy's own parameter file leaves
+            out, and whether each must be given. The function finds the object of such a file among
+            its parameters, by the option's name.
 
     Exit codes: 0 success, or what the function returned; 2 unusable input, told in one line; 137
     out of memory (Galaxy's `fatal_oom`); 1 with a traceback for a defect of ours.
     """
     parser = argparse.ArgumentParser(description=(function.__doc__ or "").partition("\n")[0])
     parser.add_argument("--params", type=Path, required=True, help="JSON file of parameters")
-    parser.add_argument(
-        "--elements", type=Path, help="JSON file of the paths of collections' elements"
-    )
+    for name, required in (more or {}).items():
+        parser.add_argument(f"--{name}", type=Path, required=required, help=f"JSON file of {name}")
     parser.add_argument(
         "--outputs", type=Path, default=Path(), help="folder for the outputs (default: current)"
     )
     arguments = parser.parse_args(argv)
-    sys.exit(_run(function, arguments.params, arguments.elements, arguments.outputs))
+    given = {name: getattr(arguments, name) for name in more or {}}
+    files = {name: path for name, path in given.items() if path is not None}
+    sys.exit(_run(function, arguments.params, files, arguments.outputs))
 
 
-def _run(function: ToolFunction, params: Path, elements: Path | None, outputs: Path) -> int:
+def _run(function: ToolFunction, params: Path, more: Mapping[str, Path], outputs: Path) -> int:
     # A job's log is watched live, so lines must not wait in a buffer.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)
     try:
         values = read_params(params)
-        if elements is not None:
-            values |= read_params(elements)
+        values |= {name: read_params(path) for name, path in more.items()}
         with OutputFolder(outputs) as folder:
             return function(values, folder) or 0
     except InputError as error:

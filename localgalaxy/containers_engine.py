@@ -12,8 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from localgalaxy.console import LocalGalaxyError
-from localgalaxy.environments import environment
+from localgalaxy.environments import environment, run_quietly
 from localgalaxy.paths import ROOT, VENVS
 
 FOLDER = VENVS / "containers"
@@ -79,11 +78,9 @@ def run(command: Sequence[str], *, check: bool = True, cwd: Path = ROOT) -> str:
     Raises:
         LocalGalaxyError: It failed, and `check` is true; the message has its last lines.
     """
-    done = _run(command, cwd, subprocess.PIPE)
-    if check and done.returncode:
-        output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-        raise LocalGalaxyError(f"`{' '.join(command)}` failed:\n{output}")
-    return done.stdout
+    if check:
+        return run_quietly(command, cwd=cwd)
+    return _run(command, cwd, subprocess.PIPE).stdout
 
 
 def attempt(command: Sequence[str], cwd: Path) -> tuple[int, str]:

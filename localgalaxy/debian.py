@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 
-from localgalaxy.console import LocalGalaxyError, say, step
-from localgalaxy.environments import environment
+from localgalaxy.console import say, step
+from localgalaxy.environments import environment, run_quietly
 
 # The program by which a package is known to be there, and the package.
 PACKAGES = {
@@ -46,21 +45,9 @@ def install_packages() -> int:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         say(f"Not installed, tests that need it will say so: {command} (as root, on Debian).")
         return 0
+    variables = environment(extra={"DEBIAN_FRONTEND": "noninteractive"})
     with step(f"Installing {', '.join(wanted)}"):
-        _run("update", "-qq")
-        _run("install", "--yes", "-qq", "--no-install-recommends", *wanted)
+        run_quietly(["apt-get", "update", "-qq"], variables)
+        options = ["--yes", "-qq", "--no-install-recommends"]
+        run_quietly(["apt-get", "install", *options, *wanted], variables)
     return 0
-
-
-def _run(*arguments: str) -> None:
-    done = subprocess.run(
-        ["apt-get", *arguments],
-        env=environment(extra={"DEBIAN_FRONTEND": "noninteractive"}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-10:])
-        raise LocalGalaxyError(f"`apt-get {' '.join(arguments)}` failed:\n{output}")

@@ -171,9 +171,9 @@ def _ensure(venv: Path, locks: Sequence[str], what: str) -> None:
         stale = not (venv / "bin" / "python").exists()
         if stale:
             shutil.rmtree(venv, ignore_errors=True)
-            _run([str(uv), "venv", "--quiet", "--python", sys.executable, str(venv)])
+            run_quietly([str(uv), "venv", "--quiet", "--python", sys.executable, str(venv)])
         (venv / STAMP).unlink(missing_ok=True)
-        _run(
+        run_quietly(
             [
                 *(str(uv), "pip", "sync", "--quiet", "--compile-bytecode"),
                 *(str(LOCKS / name) for name in names),
@@ -212,7 +212,9 @@ def ensure_uv() -> Path:
                 )
             raise LocalGalaxyError(f"python3 -m venv failed: {made.stderr.strip()}")
         pip = [str(UV_VENV / "bin" / "python"), "-m", "pip"]
-        _run([*pip, "install", "--quiet", "--disable-pip-version-check", f"uv=={UV_VERSION}"])
+        run_quietly(
+            [*pip, "install", "--quiet", "--disable-pip-version-check", f"uv=={UV_VERSION}"]
+        )
         (UV_VENV / STAMP).write_text(json.dumps({"uv": UV_VERSION}) + "\n", encoding="utf-8")
     return uv
 
@@ -228,23 +230,36 @@ def compile_locks() -> None:
     for output, sources in LOCK_SOURCES.items():
         with step(f"Resolving locks/{output}"):
             command = [uv, "pip", "compile", *form, "--python-version", "3.11"]
-            _run([*command, *sources, "-o", f"locks/{output}"], cwd=LOCKS.parent)
+            run_quietly([*command, *sources, "-o", f"locks/{output}"], cwd=LOCKS.parent)
 
 
-def _run(
+def run_quietly(
     command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> None:
+) -> str:
+    """Run a program and return what it printed, which is shown only when it fails.
+
+    Args:
+        command: The program and its arguments.
+        env: Its variables; None is the user's without their Python settings.
+        cwd: The folder in which it runs, the current one when None.
+
+    Raises:
+        LocalGalaxyError: It failed; the message has its last lines.
+    """
     done = subprocess.run(
         list(command),
         env=dict(env) if env is not None else environment(),
         cwd=cwd,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:
         output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
         raise LocalGalaxyError(f"`{' '.join(command)}` failed:\n{output}")
+    return done.stdout
 
 
 def _digest(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from localgalaxy.console import LocalGalaxyError
 from localgalaxy.environments import environment
@@ -36,7 +36,7 @@ def run_beside(module: str, state: str, arguments: Sequence[str] = ()) -> int:
     The module starts that Galaxy itself, with `server.running_galaxy`.
 
     Args:
-        module: Its name, run with Galaxy's Python because of BioBlend and the reader of YAML.
+        module: Its name.
         state: The folder of that Galaxy's files, below the checkout.
         arguments: What the module is given on its command line.
 
@@ -49,15 +49,31 @@ def run_beside(module: str, state: str, arguments: Sequence[str] = ()) -> int:
     # Pulsar copies a tool's files and follows no links, which only our checkout has.
     export_repositories(ROOT / published)
     variables = {
-        "LOCALGALAXY_STATE": state,
         "LOCALGALAXY_TOOLS": f"{published}/tools",
         "LOCALGALAXY_DATA_MANAGERS": f"{published}/data_managers",
-        "PYTHONWARNINGS": "ignore",
     }
+    return run_module(module, state, variables, arguments)
+
+
+def run_module(
+    module: str, state: str, variables: Mapping[str, str], arguments: Sequence[str] = ()
+) -> int:
+    """Run a module with Galaxy's Python, because of BioBlend and the reader of YAML.
+
+    Args:
+        module: Its name.
+        state: The folder of its Galaxy's files, below the checkout.
+        variables: Other folders, see `localgalaxy.paths`.
+        arguments: What it is given on its command line.
+
+    Returns:
+        The module's exit code.
+    """
+    more = {"LOCALGALAXY_STATE": state, "PYTHONWARNINGS": "ignore", **variables}
     done = subprocess.run(
         [str(GALAXY_VENV / "bin" / "python"), "-m", module, *arguments],
         cwd=ROOT,
-        env=environment(GALAXY_VENV, variables),
+        env=environment(GALAXY_VENV, more),
         check=False,
     )
     return done.returncode

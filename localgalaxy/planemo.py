@@ -54,9 +54,20 @@ def check(
     extra: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run a planemo command that says by its exit code whether all is well."""
+    return outcome_of(name, command(*arguments), cwd=cwd, extra=extra)
+
+
+def outcome_of(
+    name: str,
+    program: Sequence[str],
+    *,
+    cwd: Path = ROOT,
+    extra: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Run a program with planemo's variables; its exit code says whether all is well."""
     began = time.monotonic()
     done = subprocess.run(
-        command(*arguments),
+        list(program),
         cwd=cwd,
         env=variables() | dict(extra or {}),
         stdin=subprocess.DEVNULL,

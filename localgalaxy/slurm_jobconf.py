@@ -21,10 +21,9 @@ def adapt(config: dict[str, Any], processors: int = PROCESSORS, threads: int = 1
     Args:
         config: The local Galaxy's job configuration.
         processors: For how many each job asks.
-        threads: Of the runner.
+        threads: Of the runner. With several it may end a job before its metadata are read, where
+            that is not the job's own work (see `small`).
     """
-    # One thread, because with several the runner may end a job before its metadata are read where
-    # that is not the job's own work (see below).
     config["runners"]["slurm"] = {**deployed()["runners"]["slurm"], "workers": threads}
     environments = config["execution"]["environments"]
     for name in [one for one in environments if one != "galaxy"]:

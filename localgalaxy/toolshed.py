@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-
-from localgalaxy.environments import ensure_galaxy, ensure_tools, ensure_toolshed, environment
-from localgalaxy.paths import GALAXY_VENV, ROOT
+from localgalaxy.environments import ensure_galaxy, ensure_tools, ensure_toolshed
+from localgalaxy.own_galaxy import run_module
 
 STATE = ".galaxy/toolshed"
 
@@ -22,21 +20,7 @@ def run_toolshed(*, every: bool) -> int:
     ensure_galaxy()
     ensure_tools()
     ensure_toolshed()
-    variables = {
-        "LOCALGALAXY_STATE": STATE,
-        # A folder that is not there: this Galaxy has none of our tools.
-        "LOCALGALAXY_TOOLS": f"{STATE}/no-tools",
-        "PYTHONWARNINGS": "ignore",
-    }
-    # With Galaxy's Python, because of its library for tests and its reader of YAML.
-    done = subprocess.run(
-        [
-            str(GALAXY_VENV / "bin" / "python"),
-            *("-m", "localgalaxy.toolshed_run"),
-            *(["--all"] if every else []),
-        ],
-        cwd=ROOT,
-        env=environment(GALAXY_VENV, variables),
-        check=False,
-    )
-    return done.returncode
+    # A folder that is not there: this Galaxy has none of our tools.
+    variables = {"LOCALGALAXY_TOOLS": f"{STATE}/no-tools"}
+    arguments = ["--all"] if every else []
+    return run_module("localgalaxy.toolshed_run", STATE, variables, arguments)

@@ -11,9 +11,7 @@ import copy
 import json
 import re
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,20 +158,12 @@ def lint(files: Iterable[Path], url: str) -> Iterator[Outcome]:
     code = f"import planemo.workflow_lint as w; w.MAIN_TOOLSHED_URL = {url!r}"
     code += "; from planemo.cli import planemo; planemo()"
     for folder in sorted({path.parent for path in files}):
-        began = time.monotonic()
-        done = subprocess.run(
-            [
-                *(str(GALAXY_VENV / "bin" / "python"), "-c", code, "workflow_lint"),
-                *("--iwc", "--report_level", "warn", "--fail_level", "warn", str(folder)),
-            ],
-            env=planemo.variables(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        program = [
+            *(str(GALAXY_VENV / "bin" / "python"), "-c", code, "workflow_lint"),
+            *("--iwc", "--report_level", "warn", "--fail_level", "warn", str(folder)),
+        ]
         name = f"workflow_lint {folder.name} with the Tool Shed's ids"
-        yield Outcome(name, done.returncode == 0, time.monotonic() - began, done.stdout.strip())
+        yield planemo.outcome_of(name, program)
 
 
 def _copy_folder(source: Path, folder: Path) -> None:

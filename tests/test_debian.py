@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from localgalaxy import debian
+from localgalaxy.console import LocalGalaxyError
 
 
 @pytest.fixture
@@ -54,5 +55,5 @@ def test_apt_is_asked_for_what_is_missing_alone(
 def test_a_failure_of_apt_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(bare, "apt-get", "#!/bin/sh\necho no such package >&2\nexit 100\n")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    with pytest.raises(debian.LocalGalaxyError, match="no such package"):
+    with pytest.raises(LocalGalaxyError, match="no such package"):
         debian.install_packages()

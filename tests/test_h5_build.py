@@ -22,6 +22,7 @@ from gpulab.h5.build_pixels import resize_labels
 from gpulab.h5.part import open_part
 from gpulab.jobs import OutputFolder
 from gpulab.testing import images as made
+from gpulab.testing.forms import build_form
 
 DATA = Path(__file__).parents[1] / "test-data" / "build"
 SCRIPT = Path(__file__).parents[1] / "tools" / "h5_dataset" / "h5_dataset_build.py"
@@ -29,21 +30,7 @@ SCRIPT = Path(__file__).parents[1] / "tools" / "h5_dataset" / "h5_dataset_build.
 
 def params(**changes: Any) -> dict[str, Any]:
     """Return the form as Galaxy writes it when it is run untouched, with changes."""
-    base: dict[str, Any] = {
-        "with_masks": {
-            "choice": "yes",
-            "matching": {"mode": "name"},
-            "values": {"mode": "auto"},
-            "form": "one_hot",
-            "resize": "nearest",
-        },
-        "size": {"height": 0, "width": 0},
-        "intensity": {"mode": "keep"},
-        "colour": "average",
-        "slices": {"axis": "axial", "choice": {"mode": "all"}},
-        "groups": {"mode": "auto"},
-    }
-    return {**base, **changes}
+    return {**build_form(), **changes}
 
 
 NO_MASKS = {"with_masks": {"choice": "no"}}

@@ -20,6 +20,7 @@ from gpulab.h5.split_assign import assign, foreground_strata, part_sizes
 from gpulab.h5.split_job import split_job
 from gpulab.jobs import OutputFolder
 from gpulab.testing import bad_h5, one_hot, phantom_slices
+from gpulab.testing.forms import split_by_fraction
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "tools/h5_dataset/h5_dataset_split.py"
@@ -32,17 +33,7 @@ BY_NAME = {
     "test_images": "y",
     "test_masks": "label_test",
 }
-BY_FRACTION = {
-    "mode": "by_fraction",
-    "images": "images",
-    "masks": "masks",
-    "sample_ids": "sample_ids",
-    "groups": "groups",
-    "train_fraction": 0.8,
-    "valid_fraction": 0.1,
-    "test_fraction": 0.1,
-    "stratify": True,
-}
+BY_FRACTION = split_by_fraction()
 
 
 def split(path: Path, out: Path, how: dict[str, Any], seed: int = 42) -> list[dict[str, str]]:

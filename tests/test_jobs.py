@@ -72,3 +72,22 @@ def test_parameters_that_are_none_are_told(
         run_tool(write_two, ["--params", str(file), "--outputs", str(tmp_path / "out")])
     assert exit_.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_further_files_come_by_the_names_of_their_options(tmp_path: Path) -> None:
+    (tmp_path / "params.json").write_text('{"text": "x"}')
+    (tmp_path / "more.json").write_text('{"inside": 1}')
+    seen: dict[str, Any] = {}
+
+    def look(params: dict[str, Any], outputs: OutputFolder) -> None:
+        seen.update(params)
+
+    command = ["--params", str(tmp_path / "params.json"), "--outputs", str(tmp_path / "out")]
+    given = ["--wanted", str(tmp_path / "more.json")]
+    with pytest.raises(SystemExit) as exit_:
+        run_tool(look, command + given, more={"wanted": True, "free": False})
+    assert exit_.value.code == 0
+    assert seen == {"text": "x", "wanted": {"inside": 1}}
+    with pytest.raises(SystemExit) as exit_:
+        run_tool(look, command, more={"wanted": True, "free": False})
+    assert exit_.value.code == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from gpulab.h5.build_preview import draw_preview
 from gpulab.h5.build_survey import Survey, survey
 from gpulab.h5.images import SourceFile
 from gpulab.h5.limits import in_words, readable
-from gpulab.jobs import OutputFolder, read_params, run_tool
+from gpulab.jobs import OutputFolder
 
 COLUMNS = (
     "sample_id",
@@ -31,28 +30,12 @@ COLUMNS = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the tool from the command line.
-
-    Galaxy's `inputs` configfile leaves out what collection elements are called, so a second JSON
-    file, `--files`, holds `images`, `masks` (lists of `identifier` and `path`) and `group_table`.
-    """
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--files", type=Path, required=True, help="JSON file of input files")
-    own, rest = parser.parse_known_args(argv)
-
-    def job(params: dict[str, Any], outputs: OutputFolder) -> None:
-        """Build an HDF5 dataset from images and masks."""
-        build_job({**params, "files": read_params(own.files)}, outputs)
-
-    run_tool(job, rest)
-
-
 def build_job(params: dict[str, Any], outputs: OutputFolder) -> None:
     """Build a dataset, its table of samples and its preview.
 
     Args:
-        params: Parameters of the tool with `files`: lists `images` and `masks` of objects with
+        params: Parameters of the tool with `files`, because Galaxy's parameter file leaves out what
+            elements of collections are called: lists `images` and `masks` of objects with
             `identifier` and `path`, and `group_table`, a path or None.
         outputs: Gets `dataset.h5`, `samples.tabular` and `preview.png`.
 

@@ -75,7 +75,7 @@ def read_options(params: dict[str, Any]) -> Options:
         source=Path(source["source_path"]),
         kind=kind,
         label=str(source["element_identifier"]),
-        inputs=lay_out(params["datasets"], params.get("elements")),
+        inputs=lay_out(params["datasets"], params.get("elements", {}).get("paths")),
         parameters=read_parameters(params["parameters"]),
         time=TimeLimits(_seconds(limits["cell_minutes"]), _seconds(limits["total_minutes"])),
         fail=params["failure"] == "fail",
