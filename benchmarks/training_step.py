@@ -13,9 +13,10 @@ from gpulab.models.runtime import thread_count
 from gpulab.testing import one_hot, phantom_slices
 from gpulab.testing.datasets import write_arrays
 from gpulab.unet.augment import STRENGTHS
-from gpulab.unet.data import EpochOrder, open_samples, training_batches
+from gpulab.unet.data import open_samples, training_batches
 from gpulab.unet.losses import make_loss
 from gpulab.unet.network import Architecture, build_unet
+from gpulab.unet.order import EpochOrder
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from gpulab.errors import InputError
 from gpulab.testing import phantom_slices
 from gpulab.unet.augment import STRENGTHS, Augmentation, augment_batch
-from gpulab.unet.data import EpochOrder, open_samples, pad_batch, training_batches
+from gpulab.unet.data import open_samples, pad_batch, training_batches
+from gpulab.unet.order import EpochOrder
 
 DATA = Path(__file__).parents[1] / "test-data"
 

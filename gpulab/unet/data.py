@@ -16,6 +16,7 @@ from gpulab.errors import InputError
 from gpulab.h5.limits import require_disk
 from gpulab.h5.part import Part, open_part
 from gpulab.unet.augment import Augmentation, augment_batch
+from gpulab.unet.order import EpochOrder
 
 COPY_BATCH = 32
 
@@ -29,12 +30,14 @@ class Statistics:
         mean: Mean grey value.
         deviation: Standard deviation of the grey values.
         foreground: Share of pixels that are not background, between 0 and 1.
+        each_foreground: The same for each sample, float64 (samples,).
     """
 
     samples: int
     mean: float
     deviation: float
     foreground: float
+    each_foreground: NDArray[np.float64]
 
 
 class Samples:
@@ -49,6 +52,7 @@ class Samples:
         width: Width in pixels, as in the input.
         channels: Image channels.
         classes: Classes, background included.
+        groups: Group of each sample, such as the patient; None where the file has none.
         statistics: What was seen while copying.
     """
 
@@ -57,6 +61,7 @@ class Samples:
             raise InputError(f"The {label} has no masks; give a dataset with images and masks")
         self.height, self.width = part.height, part.width
         self.channels, self.classes = part.channels, part.classes
+        self.groups = part.groups
         pixels = part.n * part.height * part.width
         require_disk(
             pixels * (part.channels * 4 + 1), Path(scratch.filename).parent, f"decoded {label}"
@@ -69,19 +74,20 @@ class Samples:
 
     def _copy(self, part: Part) -> Statistics:
         total = squares = 0.0
-        foreground = 0
+        foreground = np.empty(part.n, np.float64)
         for start in range(0, part.n, COPY_BATCH):
             stop = min(start + COPY_BATCH, part.n)
             images, labels = part.read_images(start, stop), part.read_labels(start, stop)
             total += float(images.sum(dtype=np.float64))
             squares += float(np.square(images, dtype=np.float64).sum())
-            foreground += int(np.count_nonzero(labels))
+            foreground[start:stop] = np.count_nonzero(labels, axis=(1, 2))
             self._images[start:stop] = images
             self._labels[start:stop] = labels
-        values, pixels = self._images.size, self._labels.size
+        foreground /= self.height * self.width
+        values = self._images.size
         mean = total / values
         deviation = float(np.sqrt(max(squares / values - mean**2, 0.0)))
-        return Statistics(part.n, mean, deviation, foreground / pixels)
+        return Statistics(part.n, mean, deviation, float(foreground.mean()), foreground)
 
     def __len__(self) -> int:
         return self.statistics.samples
@@ -146,41 +152,6 @@ def pad_batch(array: NDArray[Any], multiple: int) -> NDArray[Any]:
 def one_hot(labels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
     """Return labels (b, h, w) as one-hot masks, float32 (b, h, w, classes)."""
     return np.eye(classes, dtype=np.float32)[labels]
-
-
-class EpochOrder:
-    """Which samples make which batch; the same for the same seed, epoch and batch.
-
-    Args:
-        samples: Number of samples.
-        batch_size: Samples in a batch; a last smaller batch is filled up from the epoch's start.
-        seed: Seed of the order and of the augmentation.
-    """
-
-    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
-        self._samples, self._batch_size, self._seed = samples, batch_size, seed
-        self.epoch = 0
-        self._order = self._shuffled()
-
-    def __len__(self) -> int:
-        return -(-self._samples // self._batch_size)
-
-    def next_epoch(self) -> None:
-        """Shuffle anew."""
-        self.epoch += 1
-        self._order = self._shuffled()
-
-    def _shuffled(self) -> NDArray[np.int64]:
-        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._samples)
-        return np.resize(order, len(self) * self._batch_size)
-
-    def batch(self, index: int) -> NDArray[np.int64]:
-        """Return the indices of the samples of batch `index`, int64 (batch_size,)."""
-        return self._order[index * self._batch_size : (index + 1) * self._batch_size]
-
-    def random(self, index: int) -> np.random.Generator:
-        """Return the source of random numbers for the augmentation of batch `index`."""
-        return np.random.default_rng([self._seed, self.epoch, index])
 
 
 def training_batches(

@@ -15,6 +15,7 @@ SCALINGS = ("dataset", "image", "none")
 SCHEDULES = ("cosine", "plateau", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CLASS_WEIGHTINGS = ("none", "balanced")
+SAMPLINGS = ("even", "foreground", "groups")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class TrainingSettings:
         tv_weight: Weight of the total variation in "bce_tv".
         class_weighting: "none", or "balanced": foreground and background count the same in sum.
         augmentation: One of `STRENGTHS`.
+        sampling: "even" (each training image once an epoch) or "foreground" (those with much
+            foreground more often).
+        average: Momentum of the moving average of the weights that is validated and exported; 0
+            takes the weights themselves.
         epochs: Largest number of epochs.
         batch_size: Images in a step.
         learning_rate: Largest learning rate.
@@ -50,6 +55,8 @@ class TrainingSettings:
     tv_weight: float = 0.1
     class_weighting: str = "none"
     augmentation: str = "light"
+    sampling: str = "even"
+    average: float = 0.0
     epochs: int = 10
     batch_size: int = 8
     learning_rate: float = 0.001
@@ -65,6 +72,8 @@ class TrainingSettings:
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("class weighting", self.class_weighting, CLASS_WEIGHTINGS)
         _one_of("augmentation", self.augmentation, tuple(STRENGTHS))
+        _one_of("sampling", self.sampling, SAMPLINGS)
+        _in_range("momentum of the average", self.average, 0.0, 0.9999)
         _in_range("base filters", self.base_filters, 1, 256)
         _in_range("depth", self.depth, 1, 6)
         _in_range("dropout", self.dropout, 0.0, 0.9)

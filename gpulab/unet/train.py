@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpulab.errors import InputError
 from gpulab.models.runtime import thread_count
 from gpulab.unet.augment import STRENGTHS
-from gpulab.unet.data import EpochOrder, Samples, training_batches
+from gpulab.unet.data import Samples, training_batches
 from gpulab.unet.device import choose_precision
 from gpulab.unet.losses import Loss, make_loss
 from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet_with
+from gpulab.unet.order import EpochOrder, foreground_shares, group_shares
 from gpulab.unet.settings import TrainingSettings
 from gpulab.unet.weights import load_weights
 
@@ -134,7 +136,9 @@ def train(
     loss = make_loss(
         settings.loss, tv_weight=settings.tv_weight, foreground_weight=foreground_weight
     )
-    order = EpochOrder(len(training), min(settings.batch_size, len(training)), settings.seed)
+    shares = _shares(settings.sampling, training)
+    batch_size = min(settings.batch_size, len(training))
+    order = EpochOrder(len(training), batch_size, settings.seed, shares)
     _compile(model, settings, loss, len(order))
     multiple = architecture.spatial_multiple
     watch = progress.ForegroundValidation(validation, loss, settings.batch_size, multiple)
@@ -151,6 +155,7 @@ def train(
         shuffle=False,
         verbose=0,
         callbacks=[
+            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.average else []),
             watch,
             best,
             progress.ProgressLines(settings.epochs, len(order)),
@@ -192,6 +197,14 @@ def _start_at_prior(model: Any, training: Samples) -> None:
     model.get_layer(SCORES_LAYER).bias.assign(bias)
 
 
+def _shares(sampling: str, training: Samples) -> NDArray[np.float64] | None:
+    if sampling == "foreground":
+        return foreground_shares(training.statistics.each_foreground)
+    if sampling == "groups" and training.groups is not None:
+        return group_shares(training.groups)
+    return None
+
+
 def _foreground_weight(settings: TrainingSettings, training: Samples) -> float:
     if settings.class_weighting == "none":
         return 1.0
@@ -213,7 +226,12 @@ def _compile(model: Any, settings: TrainingSettings, loss: Loss, steps: int) -> 
             warmup_target=rate,
             warmup_steps=warm_up,
         )
-    optimizer = keras.optimizers.Adam(rate, clipnorm=GRADIENT_NORM)
+    optimizer = keras.optimizers.Adam(
+        rate,
+        clipnorm=GRADIENT_NORM,
+        use_ema=bool(settings.average),
+        ema_momentum=settings.average or 0.99,
+    )
     # XLA makes this network ten times slower on a processor (docs/performance.md).
     model.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
 

@@ -1,0 +1,80 @@
+"""Scores of the runs of benchmarks.quality, made of their saved predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Result = dict[str, Any]
+"""One run: `truth`, bool (n, h, w), `plain` and `flip`, probabilities (n, h, w), `threshold`."""
+
+HEADER = (
+    "variant",
+    "seeds",
+    "pooled",
+    "per image",
+    "pooled, flips",
+    "per image, flips",
+    "pooled, all models",
+    "per image, all models",
+    "minutes a run",
+)
+
+
+def dice(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
+    """2 TP / (2 TP + FP + FN); 1 when both are empty."""
+    total = int(truth.sum()) + int(mask.sum())
+    return 2 * int((truth & mask).sum()) / total if total else 1.0
+
+
+def score(results: Sequence[Result], key: str) -> tuple[float, float]:
+    """Return pooled Dice and mean Dice of the images over the folds of one seed."""
+    truth = np.concatenate([r["truth"] for r in results])
+    mask = np.concatenate([r[key] > float(r["threshold"]) for r in results])
+    return dice(truth, mask), float(np.mean([dice(t, m) for t, m in zip(truth, mask, strict=True)]))
+
+
+def together(results: dict[tuple[int, int], Result], key: str) -> list[Result]:
+    """Average the probabilities and thresholds of all seeds of each fold."""
+    averaged = []
+    for fold in sorted({fold for fold, _ in results}):
+        members = [r for (f, _), r in results.items() if f == fold]
+        averaged.append(
+            {
+                "truth": members[0]["truth"],
+                key: np.mean([r[key].astype(np.float32) for r in members], axis=0),
+                "threshold": np.mean([r["threshold"] for r in members]),
+            }
+        )
+    return averaged
+
+
+def row(variant: str, results: dict[tuple[int, int], Result], folds: int) -> tuple[object, ...]:
+    """Return the table's row of one variant: means, and spread over the complete seeds.
+
+    Args:
+        variant: Its name.
+        results: The runs by fold and seed.
+        folds: How many folds a seed needs to count.
+    """
+    seeds = sorted({seed for _, seed in results})
+    full = [s for s in seeds if all((f, s) in results for f in range(folds))]
+    if not full:
+        return (variant, 0, *["–"] * (len(HEADER) - 2))
+    kept = {key: result for key, result in results.items() if key[1] in full}
+    plain, flips = (
+        np.array([score([results[f, s] for f in range(folds)], key) for s in full])
+        for key in ("plain", "flip")
+    )
+    spread = plain.std(axis=0, ddof=1) if len(full) > 1 else (float("nan"), float("nan"))
+    return (
+        variant,
+        len(full),
+        *(f"{m:.3f} ± {s:.3f}" for m, s in zip(plain.mean(axis=0), spread, strict=True)),
+        *(f"{x:.3f}" for x in flips.mean(axis=0)),
+        *(f"{x:.3f}" for x in score(together(kept, "flip"), "flip")),
+        f"{np.mean([r['seconds'] for r in kept.values()]) / 60:.1f}",
+    )
