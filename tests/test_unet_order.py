@@ -46,6 +46,10 @@ def test_groups_share_half_of_an_epoch_evenly(groups: list[str]) -> None:
     assert all(value == pytest.approx(each) for value in sums.values())
 
 
+def test_samples_without_a_group_are_groups_of_their_own() -> None:
+    np.testing.assert_allclose(group_shares(["", "", "a", "a"]), [7 / 6, 7 / 6, 5 / 6, 5 / 6])
+
+
 def test_the_seed_and_the_epoch_decide_the_order() -> None:
     shares = np.linspace(0.5, 1.5, 40)
     first, again = EpochOrder(40, 8, 3, shares), EpochOrder(40, 8, 3, shares)

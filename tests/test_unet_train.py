@@ -133,7 +133,7 @@ def test_training_goes_on_from_weights(trained: Path, tmp_path: Path) -> None:
         ({"weights": str(DATA / "part_train.h5")}, "no safetensors file"),
         ({"weights": str(DATA / "unet_weights.safetensors")}, "base_filters = 2"),
         ({"loss": {"loss": "hinge"}}, "The loss 'hinge' is not known"),
-        ({"optimiser": {"epochs": 0}}, "The number of epochs is 0"),
+        ({"optimiser": {"epochs": -1}}, "The number of epochs is -1"),
         ({"optimiser": {"learning_rate": 1.0, "schedule": "constant"}}, None),
     ],
 )

@@ -29,6 +29,11 @@ def describe_device() -> str:
     return f"cpu ({_cpu_fact('model name') or 'unknown processor'})"
 
 
+def has_gpu() -> bool:
+    """Return whether something faster than the processor trains."""
+    return not describe_device().startswith("cpu")
+
+
 def choose_precision(wanted: str) -> str:
     """Return the Keras dtype policy for the wanted precision.
 
@@ -44,7 +49,7 @@ def choose_precision(wanted: str) -> str:
         if capability >= AMPERE:
             return POLICIES["bfloat16"]
         return POLICIES["float16" if capability >= VOLTA else "float32"]
-    if not describe_device().startswith("cpu"):
+    if has_gpu():
         return POLICIES["bfloat16"]
     flags = set((_cpu_fact("flags") or "").split())
     return POLICIES["bfloat16" if flags & CPU_BFLOAT16_FLAGS else "float32"]

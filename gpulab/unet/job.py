@@ -164,7 +164,7 @@ def _report(
     if trained.cut_short:
         report.warning(
             f"The job was told to stop, so training was cut short in epoch {len(trained.records)} "
-            f"of {settings.epochs}. The model is the best one up to then."
+            f"of {trained.epochs}. The model is the best one up to then."
         )
     report.text(
         f"The exported model is that of **epoch {trained.best_epoch}** of {len(trained.records)}, "
@@ -200,8 +200,9 @@ def _report(
     )
     report.heading("Epochs")
     report.dataset_table("history")
+    shown = {**asdict(settings), "epochs": trained.epochs}
     report.heading("Settings")
-    report.items({name.replace("_", " "): value for name, value in asdict(settings).items()})
+    report.items({name.replace("_", " "): value for name, value in shown.items()})
     report.heading("Run")
     weight = f"{trained.foreground_weight:.2f}"
     report.items({**facts, "Number format": trained.precision, "Foreground weight": weight})

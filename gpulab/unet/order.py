@@ -82,11 +82,12 @@ def group_shares(groups: Sequence[str]) -> NDArray[np.float64]:
     Half of an epoch is drawn evenly, the other half gives every group (patient, volume) the same.
 
     Args:
-        groups: Group of each sample.
+        groups: Group of each sample; one with an empty name is a group of its own.
 
     Returns:
         Shares with the mean 1, float64 (samples,).
     """
-    sizes = Counter(groups)
-    each = len(groups) / len(sizes)
-    return np.array([0.5 + 0.5 * each / sizes[group] for group in groups])
+    keys: list[str | int] = [name or number for number, name in enumerate(groups)]
+    sizes = Counter(keys)
+    each = len(keys) / len(sizes)
+    return np.array([0.5 + 0.5 * each / sizes[key] for key in keys])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ SCALINGS = ("dataset", "image", "none")
 SCHEDULES = ("cosine", "plateau", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CLASS_WEIGHTINGS = ("none", "balanced")
+CPU_STEPS, GPU_STEPS = 1600, 8000
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 200  # each epoch also costs a validation
 SAMPLINGS = ("even", "foreground", "groups")
 
 
@@ -36,7 +39,7 @@ class TrainingSettings:
             foreground more often).
         average: Momentum of the moving average of the weights that is validated and exported; 0
             takes the weights themselves.
-        epochs: Largest number of epochs.
+        epochs: Largest number of epochs; 0 lets the number of steps decide (`epochs_for`).
         batch_size: Images in a step.
         learning_rate: Largest learning rate.
         schedule: "cosine" (warm-up, then down to nearly zero), "plateau" (a tenth after 5 epochs
@@ -55,9 +58,9 @@ class TrainingSettings:
     tv_weight: float = 0.1
     class_weighting: str = "none"
     augmentation: str = "light"
-    sampling: str = "even"
-    average: float = 0.0
-    epochs: int = 10
+    sampling: str = "groups"
+    average: float = 0.99
+    epochs: int = 0
     batch_size: int = 8
     learning_rate: float = 0.001
     schedule: str = "cosine"
@@ -78,11 +81,27 @@ class TrainingSettings:
         _in_range("depth", self.depth, 1, 6)
         _in_range("dropout", self.dropout, 0.0, 0.9)
         _in_range("total-variation weight", self.tv_weight, 0.0, 100.0)
-        _in_range("number of epochs", self.epochs, 1, 10_000)
+        _in_range("number of epochs", self.epochs, 0, 10_000)
         _in_range("batch size", self.batch_size, 1, 4096)
         _in_range("learning rate", self.learning_rate, 1e-8, 1.0)
         _in_range("patience", self.patience, 0, 10_000)
         _in_range("seed", self.seed, 0, 2**32 - 1)
+
+    def epochs_for(self, steps: int, *, fast: bool) -> int:
+        """Return how many epochs to train for.
+
+        A number of epochs means little by itself: with 30 images ten epochs are 40 steps, which
+        teach a network nothing, with 100,000 they are more than enough. So the steps decide, and a
+        GPU takes more of them in less time (docs/quality.md tells what they bring).
+
+        Args:
+            steps: Steps in an epoch.
+            fast: Whether a GPU trains.
+        """
+        if self.epochs:
+            return self.epochs
+        wanted = math.ceil((GPU_STEPS if fast else CPU_STEPS) / steps)
+        return min(max(wanted, FEWEST_EPOCHS), MOST_EPOCHS)
 
 
 @dataclass(frozen=True)
@@ -117,7 +136,9 @@ def settings_from_params(params: Mapping[str, Any]) -> TrainingSettings:
     values: dict[str, Any] = {}
     for section in ("network", "loss", "optimiser"):
         values.update(params.get(section) or {})
-    known = {name: values[name] for name in TrainingSettings.__dataclass_fields__ if name in values}
+    fields = TrainingSettings.__dataclass_fields__
+    # An optional field of the form that was left empty is null.
+    known = {name: values[name] for name in fields if values.get(name) is not None}
     return TrainingSettings(**known)
 
 

@@ -12,7 +12,7 @@ from gpulab.errors import InputError
 from gpulab.models.runtime import thread_count
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import Samples, training_batches
-from gpulab.unet.device import choose_precision
+from gpulab.unet.device import choose_precision, has_gpu
 from gpulab.unet.losses import Loss, make_loss
 from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet_with
 from gpulab.unet.order import EpochOrder, foreground_shares, group_shares
@@ -36,6 +36,7 @@ class TrainedModel:
         architecture: What the model was built from.
         best_epoch: Epoch whose weights the model has, from 1.
         records: One `EpochRecord` an epoch.
+        epochs: How many epochs were planned.
         cut_short: True when the run was told to stop before its last epoch.
         precision: Keras dtype policy.
         foreground_weight: Weight of a foreground pixel in the cross-entropy.
@@ -45,6 +46,7 @@ class TrainedModel:
     architecture: Architecture
     best_epoch: int
     records: list[Any]
+    epochs: int
     cut_short: bool
     precision: str
     foreground_weight: float
@@ -139,26 +141,27 @@ def train(
     shares = _shares(settings.sampling, training)
     batch_size = min(settings.batch_size, len(training))
     order = EpochOrder(len(training), batch_size, settings.seed, shares)
-    _compile(model, settings, loss, len(order))
+    epochs = settings.epochs_for(len(order), fast=has_gpu())
+    _compile(model, settings, loss, len(order) * epochs)
     multiple = architecture.spatial_multiple
     watch = progress.ForegroundValidation(validation, loss, settings.batch_size, multiple)
     best, stop = progress.BestWeights(), progress.StopOnSignal()
     print(
         f"{model.count_params():,} parameters, {precision}, {len(training)} training and "
-        f"{len(validation)} validation samples, {len(order)} steps an epoch"
+        f"{len(validation)} validation samples, {epochs} epochs of {len(order)} steps"
     )
     model.fit(
         training_batches(
             training, order, STRENGTHS[settings.augmentation], multiple, thread_count()
         ),
-        epochs=settings.epochs,
+        epochs=epochs,
         shuffle=False,
         verbose=0,
         callbacks=[
             *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.average else []),
             watch,
             best,
-            progress.ProgressLines(settings.epochs, len(order)),
+            progress.ProgressLines(epochs, len(order)),
             *_plan_callbacks(settings),
             keras.callbacks.TerminateOnNaN(),
             stop,
@@ -175,6 +178,7 @@ def train(
         architecture=architecture,
         best_epoch=best.epoch,
         records=watch.records,
+        epochs=epochs,
         cut_short=stop.stopped,
         precision=precision,
         foreground_weight=foreground_weight,
@@ -212,12 +216,11 @@ def _foreground_weight(settings: TrainingSettings, training: Samples) -> float:
     return float(min((1 - share) / share, LARGEST_FOREGROUND_WEIGHT))
 
 
-def _compile(model: Any, settings: TrainingSettings, loss: Loss, steps: int) -> None:
+def _compile(model: Any, settings: TrainingSettings, loss: Loss, total: int) -> None:
     import keras
 
     rate: Any = settings.learning_rate
     if settings.schedule == "cosine":
-        total = steps * settings.epochs
         warm_up = max(1, round(total * WARM_UP_SHARE))
         rate = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=rate * FINAL_LEARNING_RATE_SHARE,
