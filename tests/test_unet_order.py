@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpulab.unet.order import EpochOrder, foreground_shares, group_shares
+from gpulab.unet.order import (
+    LARGEST_SHARE,
+    EpochOrder,
+    foreground_shares,
+    group_shares,
+    rare_shares,
+)
 
 
 def drawn(order: EpochOrder, samples: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -57,3 +63,12 @@ def test_the_seed_and_the_epoch_decide_the_order() -> None:
     before = first.batch(0).copy()
     first.next_epoch()
     assert not np.array_equal(first.batch(0), before)
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=60))
+def test_rare_images_come_more_often_but_do_not_take_over(alike: list[int]) -> None:
+    counts = np.array(alike, np.float64)
+    shares = rare_shares(counts)
+    assert shares.mean() == pytest.approx(1)
+    assert (np.diff(shares[np.argsort(counts)]) <= 1e-12).all()
+    assert shares.max() <= 2 * LARGEST_SHARE

@@ -18,6 +18,7 @@ class Augmentation:
 
     Attributes:
         flip: Mirror left to right in half of the cases.
+        flip_rows: Mirror upside down in half of the cases.
         rotation: Largest angle in degrees.
         zoom: Largest relative change of size.
         shift: Largest shift as a share of height and width.
@@ -31,6 +32,7 @@ class Augmentation:
     """
 
     flip: bool = True
+    flip_rows: bool = True
     rotation: float = 15.0
     zoom: float = 0.15
     shift: float = 0.08
@@ -93,8 +95,9 @@ def _move(
     shift = random.uniform(-1, 1, size=2) * augmentation.shift * size
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn / zoom
-    if augmentation.flip and random.random() < 0.5:
-        matrix[:, 1] *= -1
+    for axis, flip in enumerate((augmentation.flip_rows, augmentation.flip)):
+        if flip and random.random() < 0.5:
+            matrix[:, axis] *= -1
     centre = (size - 1) / 2
     offset = centre - matrix @ (centre + shift)
     if np.allclose(matrix, np.eye(2)) and np.allclose(offset, 0):

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+# One odd picture among a thousand that look alike must not fill half of the epoch.
+LARGEST_SHARE = 8.0
+
 
 class EpochOrder:
     """Which samples make which batch; the same for the same seed, epoch and batch.
@@ -65,29 +68,42 @@ class EpochOrder:
 def foreground_shares(foreground: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how often to draw each sample, so that those with much foreground come more often.
 
-    Half of an epoch is drawn evenly, the other half in proportion to the foreground.
-
     Args:
         foreground: Share of foreground pixels in each sample, float64 (samples,), not all zero.
 
     Returns:
         Shares with the mean 1, float64 (samples,).
     """
-    return np.asarray(0.5 + 0.5 * foreground / foreground.mean(), np.float64)
+    return _half_even(foreground)
 
 
 def group_shares(groups: Sequence[str]) -> NDArray[np.float64]:
     """Return how often to draw each sample, so that small groups are not lost beside large ones.
 
-    Half of an epoch is drawn evenly, the other half gives every group (patient, volume) the same.
-
     Args:
-        groups: Group of each sample; one with an empty name is a group of its own.
+        groups: Group of each sample (patient, volume); one with an empty name is its own group.
 
     Returns:
         Shares with the mean 1, float64 (samples,).
     """
     keys: list[str | int] = [name or number for number, name in enumerate(groups)]
     sizes = Counter(keys)
-    each = len(keys) / len(sizes)
-    return np.array([0.5 + 0.5 * each / sizes[key] for key in keys])
+    return _half_even(np.array([1.0 / sizes[key] for key in keys]))
+
+
+def rare_shares(alike: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how often to draw each sample, so that those that look alike share their turns.
+
+    Args:
+        alike: How many samples look like each one, itself included, float64 (samples,), at least 1.
+
+    Returns:
+        Shares with the mean 1, float64 (samples,).
+    """
+    return _half_even(1.0 / alike)
+
+
+def _half_even(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mix even shares with weighted ones, so that nothing is left out and nothing takes over."""
+    shares = np.minimum(0.5 + 0.5 * weights / weights.mean(), LARGEST_SHARE)
+    return np.asarray(shares / shares.mean(), np.float64)

@@ -18,7 +18,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CLASS_WEIGHTINGS = ("none", "balanced")
 CPU_STEPS, GPU_STEPS = 1600, 8000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 200  # each epoch also costs a validation
-SAMPLINGS = ("even", "foreground", "groups")
+SAMPLINGS = ("rare", "groups", "foreground", "even")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class TrainingSettings:
         tv_weight: Weight of the total variation in "bce_tv".
         class_weighting: "none", or "balanced": foreground and background count the same in sum.
         augmentation: One of `STRENGTHS`.
-        sampling: "even" (each training image once an epoch) or "foreground" (those with much
-            foreground more often).
+        sampling: Which training images come more often: "rare" (those that look like few others),
+            "groups" (every group alike), "foreground" (those with much of it) or "even" (none).
         average: Momentum of the moving average of the weights that is validated and exported; 0
             takes the weights themselves.
         epochs: Largest number of epochs; 0 lets the number of steps decide (`epochs_for`).
@@ -58,7 +58,7 @@ class TrainingSettings:
     tv_weight: float = 0.1
     class_weighting: str = "none"
     augmentation: str = "light"
-    sampling: str = "groups"
+    sampling: str = "rare"
     average: float = 0.99
     epochs: int = 0
     batch_size: int = 8

@@ -13,9 +13,10 @@ from gpulab.models.runtime import thread_count
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import Samples, training_batches
 from gpulab.unet.device import choose_precision, has_gpu
+from gpulab.unet.likeness import count_alike
 from gpulab.unet.losses import Loss, make_loss
 from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet_with
-from gpulab.unet.order import EpochOrder, foreground_shares, group_shares
+from gpulab.unet.order import EpochOrder, foreground_shares, group_shares, rare_shares
 from gpulab.unet.settings import TrainingSettings
 from gpulab.unet.weights import load_weights
 
@@ -202,6 +203,8 @@ def _start_at_prior(model: Any, training: Samples) -> None:
 
 
 def _shares(sampling: str, training: Samples) -> NDArray[np.float64] | None:
+    if sampling == "rare":
+        return rare_shares(count_alike(training))
     if sampling == "foreground":
         return foreground_shares(training.statistics.each_foreground)
     if sampling == "groups" and training.groups is not None:
