@@ -56,7 +56,7 @@ RELIABILITY = (
     "The *expected calibration error* (ECE) says by how much the probabilities are off on average: "
     "0 is perfect. It takes the probability of the foreground class over all pixels in ten equal "
     "bins, so where most pixels are surely background it is small for every model: look at the "
-    "curve too. Above the diagonal a model is too careful, below it too sure."
+    "curve too. Where it is above the diagonal the probabilities are too low, below it too high."
 )
 
 
