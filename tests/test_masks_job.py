@@ -1,74 +1,23 @@
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from mask_jobs import Params, make_params, run, table
 
 from gpulab.errors import InputError
-from gpulab.jobs import OutputFolder
-from gpulab.masks.job import predict_job
-from gpulab.testing.files import TEST_FILES
-
-Params = dict[str, Any]
-
-
-def item(path: Path) -> dict[str, Any]:
-    return {"element_identifier": path.name, "source_path": str(path), "ext": path.suffix[1:]}
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Params]:
-    """Make parameters as Galaxy writes them, on test files that are named."""
-    import gpulab.testing.datasets
-    import gpulab.testing.onnx_models  # noqa: F401
-
-    def make_params(models: list[str], images: str, masks: str | None = "masks") -> Params:
-        for name in {*models, images}:
-            TEST_FILES[name](tmp_path / Path(name).name)
-        truth = {"known": "no"} if masks is None else {"known": "yes", "masks_name": masks}
-        return {
-            "models": [item(tmp_path / Path(name).name) for name in models],
-            "images": {
-                "kind": "h5",
-                "image_file": item(tmp_path / Path(images).name),
-                "images_name": "images",
-                "truth": truth,
-            },
-            "thresholds": "",
-            "fitting": {"mode": "auto", "tile": 512, "overlap": 0.25, "batch": 4},
-            "reading": {"layout": "auto", "activation": "auto"},
-            "drawing": {
-                "rows": 3,
-                "samples": "",
-                "overlays": 4,
-                "seed": 42,
-                "image_title": "CT image",
-            },
-            "outputs": ["figure", "overlay", "threshold_curve", "report", "tiff_masks"],
-            "probabilities": "no",
-        }
-
-    return make_params
-
-
-def run(params: Params, tmp_path: Path) -> Path:
-    out = tmp_path / "out"
-    with OutputFolder(out) as outputs:
-        predict_job(json.loads(json.dumps(params)), outputs)
-    return out
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream, delimiter="\t"))
+    return partial(make_params, tmp_path)
 
 
 def test_exact_scores_of_an_exact_model(make: Callable[..., Params], tmp_path: Path) -> None:

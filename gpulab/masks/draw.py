@@ -1,4 +1,4 @@
-"""The figures of a prediction: samples beside their masks, overlays, and the threshold curve."""
+"""The pictures of a prediction: samples beside their masks, and overlays."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpulab.masks.histogram import CurvePoint
 from gpulab.masks.sources import Sample
-from gpulab.report.figures import BLUE, GREEN, ORANGE, PALETTE, SKY, new_figure
+from gpulab.report.figures import GREEN, ORANGE, PALETTE, SKY, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,23 +57,6 @@ class Prediction:
         # A model that is named after its loss needs no second mention.
         known = self.loss and self.loss != self.model
         return f"loss {self.loss}, {threshold}" if known else threshold
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Pooled scores of one model and class over the threshold.
-
-    Attributes:
-        model: Label of the model.
-        class_name: Name of the foreground class.
-        thresholds: The thresholds that were used for masks.
-        points: Scores at growing thresholds.
-    """
-
-    model: str
-    class_name: str
-    thresholds: tuple[float, ...]
-    points: Sequence[CurvePoint]
 
 
 def draw_samples(
@@ -160,35 +142,6 @@ def draw_overlays(samples: Sequence[Sample], predictions: Sequence[Prediction]) 
         dice = [f"{p.dice[sample.number]:.2f}" for p in predictions if sample.number in p.dice]
         _caption(axis, _short(sample.name) + (f"\nDice {' / '.join(dice)}" if dice else ""))
     figure.legend(legend, labels, loc="outside upper left", fontsize=10, frameon=False)
-    return figure
-
-
-def draw_curves(curves: Sequence[Curve]) -> Figure:
-    """Draw pooled Dice, sensitivity and precision over the threshold, an axis a model and class."""
-    columns = min(3, len(curves))
-    rows = math.ceil(len(curves) / columns)
-    width = max(4.4 * columns, 6.0)
-    figure, axes = new_figure(rows, columns, width=width, height=3.6 * rows + 0.5)
-    for axis in list(axes.flat)[len(curves) :]:
-        axis.set_visible(False)
-    for axis, curve in zip(axes.flat, curves, strict=False):
-        x = [point.threshold for point in curve.points]
-        for name, colour, marker in (
-            ("Dice", BLUE, "o"),
-            ("sensitivity", ORANGE, "^"),
-            ("precision", GREEN, "s"),
-        ):
-            values = [getattr(point, name.lower()) for point in curve.points]
-            axis.plot(x, values, color=colour, marker=marker, markersize=3.5, label=name)
-        for number, threshold in enumerate(curve.thresholds):
-            label = "_" if number else "threshold of the masks"
-            axis.axvline(threshold, color="0.35", ls=":", label=label)
-        axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold", ylabel="score, all pixels pooled")
-        title = f"{curve.model}: {curve.class_name}"
-        lines = textwrap.wrap(title, 44, max_lines=2, placeholder="…")
-        axis.set_title("\n".join(lines), fontsize=11)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=10)
     return figure
 
 

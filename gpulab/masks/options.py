@@ -19,6 +19,7 @@ from gpulab.models.session import Activation
 
 MAX_MODELS = 32
 MAX_THRESHOLDS = 19
+FLIPS = False  # where the parameters say nothing; the form has its own default
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class PredictOptions:
         thresholds: Thresholds for every model; empty for each model's own.
         fit: How images are fitted to a model's size.
         batch: Windows that go through a model at once.
+        flips: Whether the mean is taken with the prediction of the mirrored image.
+        mean: Whether the mean of all models is added.
         layout: Order of the models' axes.
         activation: What the models' outputs hold.
         drawing: What the figures show.
@@ -75,11 +78,23 @@ class PredictOptions:
     thresholds: tuple[float, ...]
     fit: Fit
     batch: int
+    flips: bool
+    mean: bool
     layout: str
     activation: Activation
     drawing: Drawing
     outputs: frozenset[str]
     probabilities: str
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one model."""
+        return len(self.models) > 1
+
+    @property
+    def averages(self) -> bool:
+        """Whether a mean is added: one model has none."""
+        return self.mean and self.several
 
     def open_images(self) -> AbstractContextManager[ImageSource]:
         """Open the images.
@@ -106,12 +121,15 @@ def options_of(params: dict[str, Any]) -> PredictOptions:
         InputError: No model, too many, or thresholds that are none.
     """
     fitting, reading = params["fitting"], params["reading"]
+    prediction = params.get("prediction", {})
     return PredictOptions(
         models=_models(params["models"]),
         images=params["images"],
         thresholds=parse_thresholds(params.get("thresholds") or ""),
         fit=Fit(fitting["mode"], int(fitting["tile"]), float(fitting["overlap"])),
         batch=int(fitting["batch"]),
+        flips=bool(prediction.get("flips", FLIPS)),
+        mean=bool(prediction.get("mean", False)),
         layout=reading["layout"],
         activation=reading["activation"],
         drawing=Drawing(

@@ -38,16 +38,19 @@ class Predictor:
         model: From `open_model`.
         fit: How images are fitted to the model's size.
         batch: Windows that go through the model at once.
+        flips: Whether each window is also predicted mirrored left to right and the mean of both
+            is taken, which takes twice the time.
 
     Attributes:
         plans: How images were fitted, in words, with the number of images.
         seconds: Time spent in the model.
     """
 
-    def __init__(self, model: MaskModel, fit: Fit, batch: int) -> None:
+    def __init__(self, model: MaskModel, fit: Fit, batch: int, *, flips: bool = False) -> None:
         self._model = model
         self._fit = fit
         self._batch = batch
+        self._flips = flips
         self.plans: dict[str, int] = {}
         self.seconds = 0.0
 
@@ -88,11 +91,18 @@ class Predictor:
         if not windows:
             return
         start = time.perf_counter()
-        results = self._model.predict(np.stack([window.values for window in windows]))
+        results = self._answer(np.stack([window.values for window in windows]))
         self.seconds += time.perf_counter() - start
         for window, values in zip(windows, results, strict=True):
             window.owner.merger.add(window.number, values)
         windows.clear()
+
+    def _answer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        results = self._model.predict(images)
+        if not self._flips:
+            return results
+        mirrored = self._model.predict(np.ascontiguousarray(images[:, :, ::-1]))
+        return (results + mirrored[:, :, ::-1]) / np.float32(2)
 
 
 def _finished(pending: deque[_Pending]) -> Iterator[tuple[Sample, NDArray[np.float32]]]:

@@ -24,6 +24,13 @@ def count(true: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Counts:
     return Counts(tp, fp, fn, true.size - tp - fp - fn)
 
 
+def add_counts(first: Counts, second: Counts) -> Counts:
+    """Return the counts of the pixels of both."""
+    return Counts(
+        first.tp + second.tp, first.fp + second.fp, first.fn + second.fn, first.tn + second.tn
+    )
+
+
 @dataclass(frozen=True)
 class Score:
     """One row of the table of scores.
@@ -144,7 +151,7 @@ class Scorer:
     ) -> None:
         counts = count(true, predicted)
         kept = self._images[threshold, number]
-        kept.total = _sum(kept.total, counts)
+        kept.total = add_counts(kept.total, counts)
         values = _values(counts, auc, hausdorff_95(true, predicted))
         row = self._row(threshold, number, counts, values, _note(counts))
         kept.rows.append(replace(row, scope="image", sample_id=sample_id))
@@ -169,12 +176,6 @@ class Scorer:
                 result.append(replace(row, scope=scope))
             result += kept.rows
         return result
-
-
-def _sum(first: Counts, second: Counts) -> Counts:
-    return Counts(
-        first.tp + second.tp, first.fp + second.fp, first.fn + second.fn, first.tn + second.tn
-    )
 
 
 def _values(counts: Counts, auc: float, distance: float) -> dict[str, float]:

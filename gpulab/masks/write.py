@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from gpulab.h5.part import CLASSES_ATTRIBUTE
 from gpulab.h5.write import GZIP_LEVEL, chunk_shape
-from gpulab.masks.draw import Curve, Prediction
+from gpulab.masks.curves import Curve
+from gpulab.masks.draw import Prediction
 from gpulab.masks.options import safe_names
 from gpulab.masks.score import METRICS, Score
 
@@ -144,6 +145,31 @@ def write_curves(path: Path, curves: Iterable[Curve]) -> None:
         for point in curve.points
     )
     _write_table(path, ("model", "class", "threshold", "dice", "sensitivity", "precision"), rows)
+
+
+def write_reliability(path: Path, curves: Iterable[Curve]) -> None:
+    """Write how often the probabilities of each model and class are right.
+
+    A row for each bin, whose error is the distance of its probability from what was observed, and
+    one for all pixels, whose error is the expected calibration error.
+    """
+    rows = []
+    for curve in curves:
+        name = (curve.model, curve.class_name)
+        for one in curve.bins:
+            values = (one.mean_probability, one.frequency, one.error)
+            bounds = (f"{one.low:.1f}", f"{one.high:.1f}")
+            rows.append((*name, "bin", *bounds, str(one.pixels), *map(number, values)))
+        filled = [one for one in curve.bins if one.pixels]
+        pixels = sum(one.pixels for one in filled)
+        values = (
+            math.fsum(one.pixels * one.mean_probability for one in filled) / max(pixels, 1),
+            math.fsum(one.pixels * one.frequency for one in filled) / max(pixels, 1),
+            curve.calibration_error,
+        )
+        rows.append((*name, "all", "0.0", "1.0", str(pixels), *map(number, values)))
+    header = ("model", "class", "scope", "above", "up_to", "pixels")
+    _write_table(path, (*header, "mean_probability", "observed_frequency", "error"), rows)
 
 
 def number(value: float) -> str:
