@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +37,20 @@ def smaller(kind: Kind) -> Kind:
     return dataclasses.replace(kind, size=size, slices=(32, 8, 8))
 
 
-def opened(kind: Kind, folder: Path, stack: ExitStack) -> list[Samples]:
-    parts = []
-    for part, arrays in kind(5).items():
-        write_arrays(folder / f"{part}.h5", arrays)
-        samples = open_samples(
-            folder / f"{part}.h5", folder, images="images", masks="masks", label=f"{part} data"
-        )
-        parts.append(stack.enter_context(samples))
-    return parts
+@contextmanager
+def opened(part: str, arrays: dict[str, np.ndarray], folder: Path) -> Iterator[Samples]:
+    """Open a part as users' data are opened: from an HDF5 file."""
+    path = folder / f"{part}.h5"
+    write_arrays(path, arrays)
+    with open_samples(
+        path, folder, images="images", masks="masks", label=f"{part} data"
+    ) as samples:
+        yield samples
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kind_is_what_it_claims_to_be(name: str, tmp_path: Path) -> None:
-    kind = dataclasses.replace(KINDS[name], slices=(2, 2, 6))
+    kind = dataclasses.replace(KINDS[name], slices=(1, 1, 5))
     parts = kind(3)
     assert list(parts) == ["train", "valid", "test"]
     for arrays, count in zip(parts.values(), kind.slices, strict=True):
@@ -57,8 +58,7 @@ def test_a_kind_is_what_it_claims_to_be(name: str, tmp_path: Path) -> None:
         assert arrays["images"].dtype == kind.image_type
         assert arrays["masks"].shape[:3] == (count, *kind.size)
         assert arrays["masks"].dtype == np.uint8
-    with ExitStack() as stack:
-        test = opened(kind, tmp_path, stack)[2]
+    with opened("test", parts["test"], tmp_path) as test:
         images, labels = test.read(np.arange(len(test)))
         assert test.classes == kind.classes
         assert test.channels == (3 if name == "colour" else 1)
@@ -96,7 +96,10 @@ def test_training_learns_more_than_grey_values_tell(name: str, tmp_path: Path) -
     from gpulab.unet.train import check_fit, train
 
     with ExitStack() as stack:
-        training, validation, test = opened(smaller(KINDS[name]), tmp_path, stack)
+        training, validation, test = (
+            stack.enter_context(opened(part, arrays, tmp_path))
+            for part, arrays in smaller(KINDS[name])(5).items()
+        )
         check_fit(training, validation)
         trained = train(TINY, training, validation)
         multiple = trained.architecture.spatial_multiple

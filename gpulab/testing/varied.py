@@ -67,12 +67,14 @@ class Kind:
         labels = np.stack([label for _, label in drawn])
         if np.issubdtype(self.image_type, np.integer):
             images = np.rint(np.clip(images, 0, np.iinfo(self.image_type).max))
-        masks = {
-            "one-hot": lambda: one_hot(labels, self.classes),
-            "numbers": lambda: labels,
-            "0 and 255": lambda: labels[..., None] * np.uint8(255),
-        }
-        return {"images": images.astype(self.image_type), "masks": masks[self.mask_form]()}
+        return {"images": images.astype(self.image_type), "masks": self._stored(labels)}
+
+    def _stored(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.mask_form == "one-hot":
+            return one_hot(labels, self.classes)
+        if self.mask_form == "0 and 255":
+            return labels[..., None] * np.uint8(255)
+        return labels
 
 
 def _chest(random: np.random.Generator, size: Size) -> Slice:
