@@ -106,5 +106,5 @@ def test_training_learns_more_than_grey_values_tell(name: str, tmp_path: Path) -
         _, counted = evaluate(trained.model, test, make_loss("bce"), 8, multiple)
         images, labels = test.read(np.arange(len(test)))
     dice = counted.mean_dice(trained.best.val_best_threshold)
-    assert dice > everything_dice(labels, test.classes) + 0.05
-    assert dice > grey_band_dice(images, labels, test.classes) + 0.05
+    assert dice > everything_dice(labels, test.classes) + 0.1
+    assert dice > grey_band_dice(images, labels, test.classes) + 0.1
