@@ -90,6 +90,8 @@ def train_and_score(
     start = time.perf_counter()
     with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
         trained = train(settings, training, validation)
+    if trained.cut_short:  # training ends in order when told to stop, with a score that misleads
+        raise SystemExit("Told to stop")
     minutes = (time.perf_counter() - start) / 60
     multiple = trained.architecture.spatial_multiple
     _, counted = evaluate(
