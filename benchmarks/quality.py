@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=600)
     arguments = parser.parse_args()
-    common = dict(_setting(text) for text in arguments.set)
+    common = dict(read_setting(text) for text in arguments.set)
     runs = [
         Run(name, {**common, **_variant(name)}, fold, seed)
         for seed in range(arguments.seeds)
@@ -100,7 +100,8 @@ def _variant(name: str) -> dict[str, Any]:
     return {key: value for part in name.split(" + ") for key, value in VARIANTS[part].items()}
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def read_setting(text: str) -> tuple[str, Any]:
+    """Read NAME=VALUE of the command line as a field of `TrainingSettings`."""
     from gpulab.unet.settings import TrainingSettings
 
     name, _, value = text.partition("=")
