@@ -89,7 +89,8 @@ def test_floors_of_masks_known_by_heart() -> None:
     assert grey_band_dice(images, labels, 2) == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("name", KINDS)
+# "large" is "few slices" of another size; benchmarks.varied trains it, which takes minutes.
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"large"}))
 def test_training_learns_more_than_grey_values_tell(name: str, tmp_path: Path) -> None:
     from gpulab.unet.losses import make_loss
     from gpulab.unet.progress import evaluate
