@@ -63,8 +63,8 @@ def main() -> None:
     print_machine()
     with tempfile.TemporaryDirectory() as name:
         jobs = _jobs(Path(name))
-        rows = [_row(*jobs[tool], arguments.repeats) for tool in arguments.tools]
-    print_table(HEADER, rows)
+        rows = (_row(*jobs[tool], arguments.repeats) for tool in arguments.tools)
+        print_table(HEADER, rows)
 
 
 def _jobs(folder: Path) -> dict[str, tuple[str, list[str]]]:
