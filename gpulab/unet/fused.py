@@ -61,6 +61,10 @@ def adam(learning_rate: Any, **settings: Any) -> Any:
 
     class Adam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no stubs
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            if keras.backend.standardize_dtype(variable.dtype) != "float32":
+                # The kernel ends the process where its arguments are of different types.
+                super().update_step(gradient, variable, learning_rate)
+                return
             index = self._get_variable_index(variable)
             step = tf.cast(self.iterations + 1, tf.float32)
             tf.raw_ops.ResourceApplyAdam(
