@@ -77,7 +77,7 @@ def print_prediction(arguments: argparse.Namespace) -> None:
                 _export(model, filters)
             images = batch * arguments.steps
             _write_part(folder / "part.h5", images, size)
-            run = run_tool(folder, PREDICT, _predict_form(model, folder / "part.h5", batch))
+            run = run_tool(folder, PREDICT, predict_form(model, folder / "part.h5", batch))
             rows.append((filters, size, batch, images, *_figures(run)))
     print_table(header, rows)
 
@@ -90,7 +90,7 @@ def print_data(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for count, size in ((100, 512), (1000, 512)):
-            files = _pictures(folder, count, size)
+            files = pictures(folder, count, size)
             rows.append(_build(folder, f"{count} pictures {size} × {size}", files))
             rows.append(_split(folder, f"of {count} pictures"))
         for depth in (100, 400):
@@ -143,7 +143,8 @@ def _export(path: Path, filters: int) -> None:
     export_onnx(build_unet(architecture), architecture, metadata, images, path)
 
 
-def _predict_form(model: Path, part: Path, batch: int) -> dict[str, object]:
+def predict_form(model: Path, part: Path, batch: int) -> dict[str, object]:
+    """Return the form of unet_predict as it is untouched, for a model and a part with masks."""
     return {
         "models": [{"element_identifier": model.name, "source_path": str(model)}],
         "images": {
@@ -161,7 +162,7 @@ def _predict_form(model: Path, part: Path, batch: int) -> dict[str, object]:
     }
 
 
-def _pictures(folder: Path, count: int, size: int) -> dict[str, list[dict[str, str]]]:
+def pictures(folder: Path, count: int, size: int) -> dict[str, list[dict[str, str]]]:
     """Write pictures of 32 phantoms and their masks; the names differ."""
     images, labels = phantom_slices(32, size, seed=1)
     files: dict[str, list[dict[str, str]]] = {"images": [], "masks": []}

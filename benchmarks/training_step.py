@@ -14,6 +14,7 @@ from gpulab.testing import one_hot, phantom_slices
 from gpulab.testing.datasets import write_arrays
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import open_samples, training_batches
+from gpulab.unet.fused import adam
 from gpulab.unet.losses import make_loss
 from gpulab.unet.network import Architecture, build_unet
 from gpulab.unet.order import EpochOrder
@@ -93,7 +94,7 @@ def _ours(
     keras.config.set_dtype_policy(policy)
     architecture = Architecture(base_filters=base)
     model = build_unet(architecture)
-    model.compile(keras.optimizers.Adam(0.001), make_loss("bce"), jit_compile=False)
+    model.compile(adam(0.001), make_loss("bce"), jit_compile=False)
 
     def epoch() -> None:
         names = {"images": "images", "masks": "masks", "label": "training data"}

@@ -78,6 +78,9 @@ def run_training(
     clock: RunClock,
 ) -> None:
     """Train, export and write every output; arguments as in `train_job`."""
+    from gpulab.unet.start import import_keras_alone
+
+    import_keras_alone()
     from gpulab.unet.train import architecture_for, check_fit, train
     from gpulab.unet.weights import read_weights, save_weights
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from gpulab.unet.fused import batch_normalization
+
 if TYPE_CHECKING:
     import keras
 
@@ -121,7 +123,7 @@ def _convolutions(x: Any, filters: int, architecture: Architecture) -> Any:
     for _ in range(2):
         x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal")(x)
         if architecture.batch_norm:
-            x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+            x = batch_normalization(BATCH_NORM_MOMENTUM)(x)
         x = layers.Activation("relu")(x)
     return x
 

@@ -13,6 +13,7 @@ from gpulab.models.runtime import thread_count
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import Samples, training_batches
 from gpulab.unet.device import choose_precision, has_gpu
+from gpulab.unet.fused import adam
 from gpulab.unet.likeness import count_alike
 from gpulab.unet.losses import Loss, make_loss
 from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet_with
@@ -232,7 +233,7 @@ def _compile(model: Any, settings: TrainingSettings, loss: Loss, total: int) -> 
             warmup_target=rate,
             warmup_steps=warm_up,
         )
-    optimizer = keras.optimizers.Adam(
+    optimizer = adam(
         rate,
         clipnorm=GRADIENT_NORM,
         use_ema=bool(settings.average),
