@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gpulab.errors import InputError
 from gpulab.models.runtime import thread_count
+from gpulab.unet import parallel
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import Samples, training_batches
 from gpulab.unet.device import choose_precision
@@ -120,6 +121,16 @@ def train(
     Raises:
         InputError: `weights` do not fit.
     """
+    with parallel.shared_by(parallel.devices_for(min(settings.batch_size, len(training)))):
+        return _train(settings, training, validation, weights)
+
+
+def _train(
+    settings: TrainingSettings,
+    training: Samples,
+    validation: Samples,
+    weights: dict[str, Any] | None,
+) -> TrainedModel:
     import keras
 
     from gpulab.unet import progress
@@ -128,6 +139,7 @@ def train(
     precision = choose_precision(settings.precision)
     architecture = architecture_for(settings, training)
     model = build_unet_with(precision, architecture)
+    parallel.join_batch_norm(model)
     if weights is not None:
         load_weights(model, weights)
     else:
@@ -226,14 +238,14 @@ def _compile(model: Any, settings: TrainingSettings, loss: Loss, steps: int) -> 
             warmup_target=rate,
             warmup_steps=warm_up,
         )
-    optimizer = keras.optimizers.Adam(
+    optimizer = parallel.adam(
         rate,
         clipnorm=GRADIENT_NORM,
         use_ema=bool(settings.average),
         ema_momentum=settings.average or 0.99,
     )
     # XLA makes this network ten times slower on a processor (docs/performance.md).
-    model.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
+    model.compile(optimizer, parallel.share_of(loss), jit_compile=keras.backend.backend() == "jax")
 
 
 def _plan_callbacks(settings: TrainingSettings) -> list[Any]:
