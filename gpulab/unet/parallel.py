@@ -54,7 +54,11 @@ def shared_by(devices: int) -> Iterator[None]:
         return
     import tensorflow as tf
 
-    with tf.distribute.MirroredStrategy([device.name for device in names]).scope():
+    # TensorFlow's own choice, collective operations, hung where a step has many small sums.
+    strategy = tf.distribute.MirroredStrategy(
+        [device.name for device in names], tf.distribute.ReductionToOneDevice()
+    )
+    with strategy.scope():
         yield
 
 
@@ -96,7 +100,9 @@ def sum_over_devices(value: Any) -> Any:
         return value
     import tensorflow as tf
 
-    context = tf.distribute.get_replica_context()  # none outside a step, one of 1 without a strategy
+    context = (
+        tf.distribute.get_replica_context()
+    )  # none outside a step, one of 1 without a strategy
     if context is None or context.num_replicas_in_sync == 1:
         return value
     return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
