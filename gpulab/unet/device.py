@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
+
+from gpulab.unet.parallel import device_count
 
 CPU_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 AMPERE = (8, 0)  # first NVIDIA generation with bfloat16 tensor cores
@@ -14,7 +17,12 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 
 
 def describe_device() -> str:
-    """Return the device in words, for instance "cuda (NVIDIA A100)" or "cpu (AMD EPYC)"."""
+    """Return the device in words, such as "cuda (NVIDIA A100) × 2" or "cpu (AMD EPYC)"."""
+    count = device_count()
+    return _describe_first() + (f" × {count}" if count > 1 else "")
+
+
+def _describe_first() -> str:
     gpu = _tensorflow_gpu()
     if gpu is not None:
         return f"cuda ({gpu.get('device_name', 'unknown GPU')})"
@@ -70,6 +78,24 @@ def limit_threads(threads: int) -> None:
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def make_deterministic() -> None:
+    """Let this process compute everything in one order, so that the same input gives the same bits.
+
+    It cannot be taken back. JAX takes notice only before it is used for the first time; on
+    processors it computes so anyway.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+        return
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
 def _tensorflow_gpu() -> dict[str, Any] | None:

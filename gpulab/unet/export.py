@@ -64,7 +64,7 @@ def export_onnx(
     # tf2onnx talks to standard output about every graph it looks at.
     with contextlib.redirect_stdout(io.StringIO()), _no_graph_copies():
         model.export(path, format="onnx", opset_version=OPSET, verbose=False)
-    _name_ends(path)
+    _name_tensors(path)
     write_metadata(path, metadata)
     onnx.checker.check_model(str(path), full_check=True)
     return _compare(path, samples, expected)
@@ -90,20 +90,39 @@ def _no_graph_copies() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _name_ends(path: Path) -> None:
-    """Give the input and the output the names that our documentation promises."""
+def _name_tensors(path: Path) -> None:
+    """Give the input and output the names that our documentation promises, and all else a number.
+
+    tf2onnx numbers what it adds in the order of Python sets of strings, which is another in each
+    process: the same weights made files that differed in names and in the order of constants.
+    """
     import onnx
 
     proto = onnx.load(path)
-    renamed = {proto.graph.input[0].name: INPUT_NAME, proto.graph.output[0].name: OUTPUT_NAME}
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.name = renamed[value.name]
+    graph = proto.graph
+    names = {graph.input[0].name: INPUT_NAME, graph.output[0].name: OUTPUT_NAME}
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    constants = []
+    for number, node in enumerate(graph.node):
+        for name in node.input:
+            if name in values and name not in names:
+                names[name] = f"constant_{len(constants)}"
+                constants.append(values[name])
+        node.name = f"{node.op_type}_{number}"
+        for place, name in enumerate(node.output):
+            names.setdefault(name, f"{node.name}:{place}")
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+    for tensor in constants:
+        tensor.name = names[tensor.name]
+    ordered = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in constants]
+    del graph.initializer[:], graph.value_info[:]
+    graph.initializer.extend(ordered)
+    for value in (*graph.input, *graph.output):
+        value.name = names[value.name]
         dimensions = value.type.tensor_type.shape.dim
         for dimension, name in zip(dimensions, ("batch", "height", "width"), strict=False):
             dimension.dim_param = name
-    for node in proto.graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        node.output[:] = [renamed.get(name, name) for name in node.output]
     onnx.save(proto, path)
 
 

@@ -88,10 +88,12 @@ def run_training(
     weights = None
     if inputs.weights is not None:
         weights = read_weights(inputs.weights, architecture_for(settings, training))
-    from gpulab.unet.device import describe_device, limit_threads
+    from gpulab.unet.device import describe_device, limit_threads, make_deterministic
 
     threads = thread_count()
     limit_threads(threads)
+    if settings.deterministic:
+        make_deterministic()
     device = f"{describe_device()}, {threads} thread{'s' if threads > 1 else ''}"
     print(f"Device: {device}")
     trained = train(settings, training, validation, weights)

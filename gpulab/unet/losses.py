@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gpulab.unet.parallel import sum_over_devices
+
 Loss = Callable[[Any, Any], Any]
 
 LOSSES = ("bce", "bce_tv", "dice", "bce_dice", "focal")
@@ -53,8 +55,8 @@ def dice_loss(truth: Any, probabilities: Any) -> Any:
     from keras import ops
 
     truth, predicted = truth[:, :, :, 1:], probabilities[:, :, :, 1:]
-    overlap = ops.sum(truth * predicted, axis=(0, 1, 2))
-    total = ops.sum(truth, axis=(0, 1, 2)) + ops.sum(predicted, axis=(0, 1, 2))
+    overlap = sum_over_devices(ops.sum(truth * predicted, axis=(0, 1, 2)))
+    total = sum_over_devices(ops.sum(truth, axis=(0, 1, 2)) + ops.sum(predicted, axis=(0, 1, 2)))
     return 1.0 - ops.mean((2.0 * overlap + DICE_SMOOTHING) / (total + DICE_SMOOTHING))
 
 
@@ -88,7 +90,7 @@ def make_loss(name: str, *, tv_weight: float = 0.0, foreground_weight: float = 1
         if foreground_weight == 1.0:
             return ops.mean(pixels)
         weights = 1.0 + (foreground_weight - 1.0) * (1.0 - truth[:, :, :, 0])
-        return ops.sum(weights * pixels) / ops.sum(weights)
+        return sum_over_devices(ops.sum(weights * pixels)) / sum_over_devices(ops.sum(weights))
 
     def loss(truth: Any, probabilities: Any) -> Any:
         if name == "dice":

@@ -16,6 +16,7 @@ import numpy as np
 from gpulab.models.overlap import ProbabilityHistogram
 from gpulab.unet.data import Samples, one_hot, pad_batch, padding
 from gpulab.unet.losses import Loss
+from gpulab.unet.parallel import predict
 
 LINE_EVERY_SECONDS = 10.0
 VALIDATION_THRESHOLD = 0.5
@@ -63,7 +64,7 @@ def evaluate(
     left, _ = padding(samples.width, multiple)
     total = 0.0
     for images, labels in samples.batches(batch_size):
-        output = model.predict_on_batch(pad_batch(images, multiple))
+        output = predict(model, pad_batch(images, multiple))
         output = output[:, top : top + samples.height, left : left + samples.width]
         truth = one_hot(labels, output.shape[-1])
         total += float(loss(truth, output)) * len(images)

@@ -47,6 +47,8 @@ class TrainingSettings:
         patience: Epochs without a better Dice after which training stops; 0 never stops early.
         precision: "auto", "float32", "bfloat16" or "float16".
         seed: Seed of every random choice.
+        deterministic: Compute in one order whatever it costs (`run_training` sees to it, since it
+            is a setting of the whole process).
     """
 
     base_filters: int = 32
@@ -67,6 +69,7 @@ class TrainingSettings:
     patience: int = 0
     precision: str = "auto"
     seed: int = 42
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         _one_of("loss", self.loss, LOSSES)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from gpulab.errors import InputError
 from gpulab.models.runtime import thread_count
+from gpulab.unet import parallel
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.data import Samples, training_batches
 from gpulab.unet.device import choose_precision, has_gpu
-from gpulab.unet.fused import adam
 from gpulab.unet.likeness import count_alike
 from gpulab.unet.losses import Loss, make_loss
 from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet_with
@@ -124,6 +124,16 @@ def train(
     Raises:
         InputError: `weights` do not fit.
     """
+    with parallel.shared_by(parallel.devices_for(min(settings.batch_size, len(training)))):
+        return _train(settings, training, validation, weights)
+
+
+def _train(
+    settings: TrainingSettings,
+    training: Samples,
+    validation: Samples,
+    weights: dict[str, Any] | None,
+) -> TrainedModel:
     import keras
 
     from gpulab.unet import progress
@@ -132,6 +142,7 @@ def train(
     precision = choose_precision(settings.precision)
     architecture = architecture_for(settings, training)
     model = build_unet_with(precision, architecture)
+    parallel.join_batch_norm(model)
     if weights is not None:
         load_weights(model, weights)
     else:
@@ -233,14 +244,14 @@ def _compile(model: Any, settings: TrainingSettings, loss: Loss, total: int) -> 
             warmup_target=rate,
             warmup_steps=warm_up,
         )
-    optimizer = adam(
+    optimizer = parallel.adam(
         rate,
         clipnorm=GRADIENT_NORM,
         use_ema=bool(settings.average),
         ema_momentum=settings.average or 0.99,
     )
     # XLA makes this network ten times slower on a processor (docs/performance.md).
-    model.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
+    model.compile(optimizer, parallel.share_of(loss), jit_compile=keras.backend.backend() == "jax")
 
 
 def _plan_callbacks(settings: TrainingSettings) -> list[Any]:
