@@ -30,6 +30,7 @@ from benchmarks.quality_scores import HEADER, Result, row, score
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "even": {"sampling": "even"},
+    "rare": {"sampling": "rare"},
     "foreground": {"sampling": "foreground"},
     "groups": {"sampling": "groups"},
     "no augmentation": {"augmentation": "none"},

@@ -61,7 +61,7 @@ class TrainingSettings:
     class_weighting: str = "none"
     augmentation: str = "light"
     sampling: str = "rare"
-    average: float = 0.99
+    average: float = 0.0
     epochs: int = 0
     batch_size: int = 8
     learning_rate: float = 0.001
