@@ -102,7 +102,7 @@ def _name_tensors(path: Path) -> None:
     graph = proto.graph
     names = {graph.input[0].name: INPUT_NAME, graph.output[0].name: OUTPUT_NAME}
     values = {tensor.name: tensor for tensor in graph.initializer}
-    constants: list[Any] = []
+    constants: list[onnx.TensorProto] = []
     for number, node in enumerate(graph.node):
         for name in node.input:
             if name in values and name not in names:
