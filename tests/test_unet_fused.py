@@ -1,3 +1,5 @@
+"""Batch normalisation and Adam of single kernels do what those of Keras do."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -56,3 +58,25 @@ def test_moving_averages_are_those_of_keras(monkeypatch: pytest.MonkeyPatch) -> 
     for found, expected in zip(layers[0].weights, layers[1].weights, strict=True):
         assert found.name == expected.name
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-3), ("mixed_bfloat16", 2e-2)])
+def test_a_network_learns_as_with_the_layers_of_keras(
+    policy: str, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpulab.testing import one_hot, phantom_slices
+    from gpulab.unet.losses import make_loss
+    from gpulab.unet.network import Architecture, build_unet_with
+
+    images, labels = phantom_slices(4, 32, seed=1)
+    truth = one_hot(labels).astype(np.float32)
+    architecture = Architecture(base_filters=2, depth=1, dropout=0.0, scaling="fixed", scale=100.0)
+    losses = []
+    for _ in range(2):
+        keras.utils.set_random_seed(1)
+        model = build_unet_with(policy, architecture)
+        model.compile(fused.adam(0.01, clipnorm=1.0), make_loss("bce"), jit_compile=False)
+        losses.append([float(model.train_on_batch(images, truth)) for _ in range(4)])
+        monkeypatch.setattr(fused, "_has_kernels", lambda: False)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=tolerance)
+    assert losses[0][-1] < losses[0][0]

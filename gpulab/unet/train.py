@@ -152,6 +152,11 @@ def _train(
         settings.loss, tv_weight=settings.tv_weight, foreground_weight=foreground_weight
     )
     shares = _shares(settings.sampling, training)
+    if shares is not None:
+        print(
+            f"Sampling {settings.sampling!r}: an image comes {shares.min():.2f} to "
+            f"{shares.max():.2f} times an epoch, {np.count_nonzero(shares > 2)} more than twice"
+        )
     batch_size = min(settings.batch_size, len(training))
     order = EpochOrder(len(training), batch_size, settings.seed, shares)
     epochs = settings.epochs_for(len(order), fast=has_gpu())
