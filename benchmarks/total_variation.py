@@ -52,9 +52,10 @@ def main() -> None:
                 _predict(_settings(weight, seed, arguments), training, validation, images)
                 for seed in range(arguments.seeds)
             ]
-            measures = np.array([_measures(each, labels) for each in found])
+            measures = np.array([_measures(*each, labels) for each in found])
             rows.append((weight, *_cells(measures)))
-            masks[weight] = found[0][..., 1] > 0.5
+            probabilities, threshold = found[0]
+            masks[weight] = probabilities[..., 1] > threshold
     print_table(HEADER, rows)
     if arguments.picture:
         _draw(arguments.picture, images, labels, masks)
@@ -95,23 +96,27 @@ def _predict(
     training: Samples,
     validation: Samples,
     images: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    model = train(settings, training, validation).model
-    return np.asarray(model.predict(images, batch_size=16, verbose=0))
+) -> tuple[NDArray[np.float32], float]:
+    """Return the probabilities of a trained model, and its threshold."""
+    found = train(settings, training, validation)
+    probabilities = np.asarray(found.model.predict(images, batch_size=16, verbose=0))
+    return probabilities, found.best.val_best_threshold
 
 
-def _measures(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> tuple[float, ...]:
+def _measures(
+    probabilities: NDArray[np.float32], threshold: float, labels: NDArray[np.uint8]
+) -> tuple[float, ...]:
     from skimage.measure import label, perimeter
 
     histogram = ProbabilityHistogram(2)
     histogram.add(labels, probabilities)
-    predicted, true = probabilities[..., 1] > 0.5, labels > 0
+    predicted, true = probabilities[..., 1] > threshold, labels > 0
 
     def ratio(measure: Callable[[NDArray[np.bool_]], float]) -> float:
         return sum(map(measure, predicted)) / sum(map(measure, true))
 
     return (
-        histogram.mean_dice(0.5),
+        histogram.mean_dice(threshold),
         float(total_variation(probabilities)),
         ratio(perimeter),
         ratio(lambda mask: float(label(mask).max())),
@@ -138,11 +143,11 @@ def _draw(
     figure, axes = new_figure(
         len(rows), len(columns), width=1.6 * len(columns), height=1.7 * len(rows), images=True
     )
+    for axis, title in zip(axes[0], columns, strict=True):
+        axis.set_title(title, fontsize=9)
     for line, row in zip(axes, rows, strict=True):
-        for axis, (title, shown) in zip(line, columns.items(), strict=True):
+        for axis, shown in zip(line, columns.values(), strict=True):
             axis.imshow(shown[row], cmap="gray", interpolation="nearest")
-            if line is axes[0]:
-                axis.set_title(title, fontsize=9)
     save_figure(figure, path)
 
 
