@@ -26,9 +26,6 @@ class Augmentation:
         contrast: Largest relative change of contrast.
         gamma: Largest change of the exponent of the grey curve, as a factor: exp(±gamma).
         noise: Largest standard deviation of Gaussian noise, in those of the image.
-        window: How narrow the window of grey values may become: in half of the cases up to a third
-            of this share of the range is cut off below and up to this share above, and the rest is
-            stretched, as with another CT window.
     """
 
     flip: bool = True
@@ -40,7 +37,6 @@ class Augmentation:
     contrast: float = 0.2
     gamma: float = 0.3
     noise: float = 0.05
-    window: float = 0.0
 
 
 STRENGTHS: dict[str, Augmentation | None] = {
@@ -120,10 +116,6 @@ def _recolour(
     deviation = float(image.std())
     if high <= low:
         return image
-    if augmentation.window and random.random() < 0.5:
-        lower, upper = random.uniform(0, augmentation.window, size=2) * (high - low)
-        bottom, top = low + float(lower) / 3, high - float(upper)
-        image = np.clip((image - bottom) * ((high - low) / (top - bottom)) + low, low, high)
     exponent = np.exp(random.uniform(-1, 1) * augmentation.gamma)
     contrast = 1 + random.uniform(-1, 1) * augmentation.contrast
     brightness = random.uniform(-1, 1) * augmentation.brightness * deviation

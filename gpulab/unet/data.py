@@ -29,15 +29,18 @@ class Statistics:
         samples: Number of samples.
         mean: Mean grey value.
         deviation: Standard deviation of the grey values.
-        foreground: Share of pixels that are not background, between 0 and 1.
-        each_foreground: The same for each sample, float64 (samples,).
+        each_foreground: Share of each sample's pixels that are not background, float64 (samples,).
     """
 
     samples: int
     mean: float
     deviation: float
-    foreground: float
     each_foreground: NDArray[np.float64]
+
+    @property
+    def foreground(self) -> float:
+        """Share of all pixels that are not background, between 0 and 1."""
+        return float(self.each_foreground.mean())
 
 
 class Samples:
@@ -87,7 +90,7 @@ class Samples:
         values = self._images.size
         mean = total / values
         deviation = float(np.sqrt(max(squares / values - mean**2, 0.0)))
-        return Statistics(part.n, mean, deviation, float(foreground.mean()), foreground)
+        return Statistics(part.n, mean, deviation, foreground)
 
     def __len__(self) -> int:
         return self.statistics.samples

@@ -58,10 +58,12 @@ def count_alike(samples: Samples) -> NDArray[np.float64]:
     chosen = np.sort(random.choice(count, min(count, MOST_REFERENCES), replace=False))
     known = np.concatenate(list(_thumbnails(samples, chosen)))
     factor = count / len(known)
+    # Up to so many samples all are references, whose thumbnails are there.
+    every = [known] if len(known) == count else _thumbnails(samples, np.arange(count))
     return np.concatenate(
         [
             np.maximum(1.0, factor * np.count_nonzero(batch @ known.T > ALIKE, axis=1))
-            for batch in _thumbnails(samples, np.arange(count))
+            for batch in every
         ]
     )
 
