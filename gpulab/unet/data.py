@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +150,31 @@ def pad_batch(array: NDArray[Any], multiple: int) -> NDArray[Any]:
         return array
     # "symmetric" works for any amount, "reflect" only up to the size of the image.
     return np.pad(array, ((0, 0), rows, columns, *[(0, 0)] * (array.ndim - 3)), mode="symmetric")
+
+
+def predictions(
+    samples: Samples,
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    batch_size: int,
+    multiple: int,
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Predict all samples in order, padded for the network and cut back afterwards.
+
+    Args:
+        samples: What to predict.
+        predict: From images, float32 (b, h, w, channels), to probabilities of the same height and
+            width, float32 (b, h, w, classes).
+        batch_size: Images at a time.
+        multiple: Height and width are padded to multiples of this.
+
+    Yields:
+        Labels, uint8 (b, h, w), and probabilities, float32 (b, h, w, classes).
+    """
+    top, _ = padding(samples.height, multiple)
+    left, _ = padding(samples.width, multiple)
+    for images, labels in samples.batches(batch_size):
+        output = predict(pad_batch(images, multiple))
+        yield labels, output[:, top : top + samples.height, left : left + samples.width]
 
 
 def one_hot(labels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:

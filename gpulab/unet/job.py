@@ -51,6 +51,7 @@ def train_job(params: dict[str, Any], outputs: OutputFolder) -> None:
     """
     clock = RunClock()
     settings, inputs = settings_from_params(params), inputs_from_params(params)
+    half = "float16" in (params.get("outputs") or ())
     with ExitStack() as stack:
         print("Reading and checking the training and validation data")
 
@@ -66,7 +67,7 @@ def train_job(params: dict[str, Any], outputs: OutputFolder) -> None:
         validation = samples(
             "validation", inputs.validation, inputs.validation_images, inputs.validation_masks
         )
-        run_training(settings, inputs, training, validation, outputs, clock)
+        run_training(settings, inputs, training, validation, outputs, clock, half=half)
 
 
 def run_training(
@@ -76,8 +77,13 @@ def run_training(
     validation: Samples,
     outputs: OutputFolder,
     clock: RunClock,
+    *,
+    half: bool = False,
 ) -> None:
-    """Train, export and write every output; arguments as in `train_job`."""
+    """Train, export and write every output; arguments as in `train_job`.
+
+    `half` asks for the model in 16 bits as well.
+    """
     from gpulab.unet.start import import_keras_alone
 
     import_keras_alone()
@@ -98,13 +104,16 @@ def run_training(
     print(f"Device: {device}")
     trained = train(settings, training, validation, weights)
     difference = _export(settings, inputs, trained, validation, outputs)
+    exported = {"ONNX Runtime against Keras, largest difference": f"{difference:.1e}"}
+    if half:
+        exported.update(_export_half(trained, validation, outputs))
     save_weights(trained.model, trained.architecture, outputs.file("weights.safetensors"))
     _write_history(trained, outputs.file("history.tabular"))
     from gpulab.unet.curves import draw_learning_curves
 
     draw_learning_curves(trained.records, trained.best_epoch, outputs.file("curves.png"))
     facts = clock.facts(device=device, packages=PACKAGES, seed=settings.seed)
-    report = _report(settings, trained, (training, validation), difference, facts)
+    report = _report(settings, trained, (training, validation), exported, facts)
     report.write(outputs.file("report.md"))
     best = trained.best
     print(
@@ -140,6 +149,27 @@ def _export(
     )
 
 
+def _export_half(
+    trained: TrainedModel, validation: Samples, outputs: OutputFolder
+) -> dict[str, str]:
+    """Write the model in 16 bits and tell what that changes, for the report."""
+    from gpulab.unet.device import has_gpu
+    from gpulab.unet.half import dice_of, write_half
+
+    print("Exporting it in 16 bits as well, and predicting the validation data with both models")
+    full, half = outputs.path / "model.onnx", outputs.file("model_float16.onnx")
+    write_half(full, half)
+    threshold = trained.best.val_best_threshold
+    multiple = trained.architecture.spatial_multiple
+    before, after = (
+        dice_of(path, validation, threshold, multiple, gpu=has_gpu(), threads=thread_count())
+        for path in (full, half)
+    )
+    name = "Validation Dice of the model in 16 bits"
+    print(f"{name} {after:.4f}, {after - before:+.4f}")
+    return {f"{name}, against 32": f"{after:.4f} ({after - before:+.4f})"}
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -161,7 +191,7 @@ def _report(
     settings: TrainingSettings,
     trained: TrainedModel,
     parts: tuple[Samples, Samples],
-    difference: float,
+    exported: dict[str, str],
     facts: dict[str, str],
 ) -> Report:
     best = trained.best
@@ -184,7 +214,7 @@ def _report(
             "Validation Dice (0.50)": f"{best.val_dice:.4f}",
             f"Validation Dice ({best.val_best_threshold:.2f})": f"{best.val_best_dice:.4f}",
             "Parameters": f"{trained.model.count_params():,}",
-            "ONNX Runtime against Keras, largest difference": f"{difference:.1e}",
+            **exported,
         }
     )
     report.heading("Learning curves")

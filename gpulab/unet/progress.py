@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 
 from gpulab.models.overlap import ProbabilityHistogram
-from gpulab.unet.data import Samples, one_hot, pad_batch, padding
+from gpulab.unet.data import Samples, one_hot, predictions
 from gpulab.unet.losses import Loss
 from gpulab.unet.parallel import predict
 
@@ -60,14 +61,10 @@ def evaluate(
         The mean loss, and the pixels counted by truth and probability.
     """
     histogram = ProbabilityHistogram(samples.classes)
-    top, _ = padding(samples.height, multiple)
-    left, _ = padding(samples.width, multiple)
     total = 0.0
-    for images, labels in samples.batches(batch_size):
-        output = predict(model, pad_batch(images, multiple))
-        output = output[:, top : top + samples.height, left : left + samples.width]
+    for labels, output in predictions(samples, partial(predict, model), batch_size, multiple):
         truth = one_hot(labels, output.shape[-1])
-        total += float(loss(truth, output)) * len(images)
+        total += float(loss(truth, output)) * len(labels)
         histogram.add(labels, output)
     return total / len(samples), histogram
 
