@@ -1,4 +1,8 @@
-"""Images per second of training: this package against the original system's own code."""
+"""Images per second of training: this package against the original system's own code.
+
+The last column is how much of the rate at which this machine multiplies large matrices, in the same
+numbers, the convolutions of a step use: 100 % would be a step that does nothing else.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.common import print_machine, print_table
+from benchmarks.roofline import matrix_rate, training_operations
 from gpulab.models.runtime import thread_count
 from gpulab.testing import one_hot, phantom_slices
 from gpulab.testing.datasets import write_arrays
@@ -18,6 +23,14 @@ from gpulab.unet.fused import adam
 from gpulab.unet.losses import make_loss
 from gpulab.unet.network import Architecture, build_unet
 from gpulab.unet.order import EpochOrder
+
+HEADER = (
+    "base filters",
+    "code",
+    "images per second",
+    "against the original",
+    "of the matrix rate",
+)
 
 
 def main() -> None:
@@ -30,16 +43,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     print_machine()
+    rates = {kind: matrix_rate(kind) for kind in ("float32", "bfloat16")}
+    for kind, rate in rates.items():
+        print(f"Products of matrices in {kind}: {rate / 1e9:.0f} · 10⁹ operations per second")
     rows = []
     for base in arguments.base_filters:
         print(f"base {base}", flush=True)
         speeds = _speeds(base, arguments)
         reference = speeds["the original's code"]
-        rows += [
-            (base, name, f"{speed:.2f}", f"{speed / reference:.2f}")
-            for name, speed in speeds.items()
-        ]
-    print_table(("base filters", "code", "images per second", "against the original"), rows)
+        operations = training_operations(Architecture(base_filters=base), arguments.size)
+        for name, speed in speeds.items():
+            rate = rates["bfloat16" if "bfloat16" in name else "float32"]
+            share = f"{speed * operations / rate:.0%}"
+            rows.append((base, name, f"{speed:.2f}", f"{speed / reference:.2f}", share))
+    print_table(HEADER, rows)
 
 
 def _speeds(base: int, arguments: argparse.Namespace) -> dict[str, float]:
