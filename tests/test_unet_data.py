@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gpulab.errors import InputError
 from gpulab.testing import phantom_slices
-from gpulab.unet.augment import STRENGTHS, Augmentation, augment_batch
+from gpulab.unet.augment import Augmentation, augment_batch, augmentation_for
 from gpulab.unet.data import open_samples, pad_batch, training_batches
 from gpulab.unet.order import EpochOrder
 
@@ -25,15 +25,16 @@ DATA = Path(__file__).parents[1] / "test-data"
     strength=st.sampled_from(["light", "medium", "strong"]),
     height=st.integers(3, 40),
     width=st.integers(3, 40),
+    turns=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
 def test_augmentation_keeps_shapes_types_and_classes(
-    seed: int, strength: str, height: int, width: int
+    seed: int, strength: str, height: int, width: int, turns: bool
 ) -> None:
     random = np.random.default_rng(seed)
     images = random.uniform(-1000, 3000, (2, height, width, 2)).astype(np.float32)
     labels = random.integers(0, 3, (2, height, width)).astype(np.uint8)
-    augmentation = STRENGTHS[strength]
+    augmentation = augmentation_for(strength, turns=turns)
     assert augmentation is not None
     changed, changed_labels = augment_batch(images, labels, augmentation, random)
     assert changed.shape == images.shape
@@ -51,6 +52,29 @@ def test_image_and_mask_move_together() -> None:
     from_image = changed[..., 0] > 50
     overlap = 2 * (from_image & (changed_labels > 0)).sum()
     assert overlap / (from_image.sum() + (changed_labels > 0).sum()) > 0.95
+
+
+def test_turns_alone_lay_a_square_down_in_all_eight_ways_and_change_nothing_else() -> None:
+    label = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    labels = np.repeat(label[None], 200, axis=0)
+    only_turns = augmentation_for("none", turns=True)
+    assert only_turns is not None
+    images = labels[..., None].astype(np.float32)
+    changed, changed_labels = augment_batch(images, labels, only_turns, np.random.default_rng(0))
+    np.testing.assert_allclose(changed[..., 0], changed_labels, atol=1e-4)
+    ways = {np.rot90(one, k).tobytes() for one in (label, label.T) for k in range(4)}
+    assert {one.tobytes() for one in changed_labels} == ways
+
+
+def test_turns_keep_the_sides_of_other_shapes() -> None:
+    label = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    labels = np.repeat(label[None], 60, axis=0)
+    only_turns = augmentation_for("none", turns=True)
+    assert only_turns is not None
+    images = labels[..., None].astype(np.float32)
+    _, changed = augment_batch(images, labels, only_turns, np.random.default_rng(0))
+    ways = {label[::row, ::column].tobytes() for row in (1, -1) for column in (1, -1)}
+    assert {one.tobytes() for one in changed} == ways
 
 
 def test_a_flat_image_stays_finite() -> None:

@@ -6,7 +6,7 @@ the epoch and the batch, so the same data come out whatever the backend and numb
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ class Augmentation:
     Attributes:
         flip: Mirror left to right in half of the cases.
         flip_rows: Mirror upside down in half of the cases.
+        turn: Swap rows and columns of square images in half of the cases; with both mirrors the
+            eight ways to lay a picture down are equally frequent.
         rotation: Largest angle in degrees.
         zoom: Largest relative change of size.
         shift: Largest shift as a share of height and width.
@@ -30,6 +32,7 @@ class Augmentation:
 
     flip: bool = True
     flip_rows: bool = True
+    turn: bool = False
     rotation: float = 15.0
     zoom: float = 0.15
     shift: float = 0.08
@@ -39,6 +42,17 @@ class Augmentation:
     noise: float = 0.05
 
 
+NOTHING = Augmentation(
+    flip=False,
+    flip_rows=False,
+    rotation=0.0,
+    zoom=0.0,
+    shift=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    gamma=0.0,
+    noise=0.0,
+)
 STRENGTHS: dict[str, Augmentation | None] = {
     "none": None,
     "light": Augmentation(
@@ -49,6 +63,19 @@ STRENGTHS: dict[str, Augmentation | None] = {
         rotation=25.0, zoom=0.25, shift=0.12, brightness=0.4, contrast=0.4, gamma=0.6, noise=0.1
     ),
 }
+
+
+def augmentation_for(strength: str, *, turns: bool) -> Augmentation | None:
+    """Return how far to change images, or None where they stay as they are.
+
+    Args:
+        strength: One of `STRENGTHS`.
+        turns: Whether images may lie in any of the eight ways, on top of it.
+    """
+    chosen = STRENGTHS[strength]
+    if not turns:
+        return chosen
+    return replace(chosen or NOTHING, flip=True, flip_rows=True, turn=True)
 
 
 def augment_batch(
@@ -94,6 +121,8 @@ def _move(
     for axis, flip in enumerate((augmentation.flip_rows, augmentation.flip)):
         if flip and random.random() < 0.5:
             matrix[:, axis] *= -1
+    if augmentation.turn and size[0] == size[1] and random.random() < 0.5:
+        matrix = matrix[:, ::-1]
     centre = (size - 1) / 2
     offset = centre - matrix @ (centre + shift)
     if np.allclose(matrix, np.eye(2)) and np.allclose(offset, 0):

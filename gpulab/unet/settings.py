@@ -35,6 +35,7 @@ class TrainingSettings:
         tv_weight: Weight of the total variation in "bce_tv".
         class_weighting: "none", or "balanced": foreground and background count the same in sum.
         augmentation: One of `STRENGTHS`.
+        turns: Lay the training images down in all eight ways, whatever the augmentation.
         sampling: Which training images come more often: "rare" (those that look like few others),
             "groups" (every group alike), "foreground" (those with much of it) or "even" (none).
         average: Momentum of the moving average of the weights that is validated and exported; 0
@@ -60,6 +61,7 @@ class TrainingSettings:
     tv_weight: float = 0.1
     class_weighting: str = "none"
     augmentation: str = "light"
+    turns: bool = False
     sampling: str = "rare"
     average: float = 0.0
     epochs: int = 0

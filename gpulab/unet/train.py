@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpulab.errors import InputError
 from gpulab.models.runtime import thread_count
 from gpulab.unet import parallel
-from gpulab.unet.augment import STRENGTHS
+from gpulab.unet.augment import augmentation_for
 from gpulab.unet.data import Samples, training_batches
 from gpulab.unet.device import choose_precision, has_gpu
 from gpulab.unet.likeness import count_alike
@@ -170,7 +170,11 @@ def _train(
     )
     model.fit(
         training_batches(
-            training, order, STRENGTHS[settings.augmentation], multiple, thread_count()
+            training,
+            order,
+            augmentation_for(settings.augmentation, turns=settings.turns),
+            multiple,
+            thread_count(),
         ),
         epochs=epochs,
         shuffle=False,
