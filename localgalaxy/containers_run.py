@@ -21,6 +21,7 @@ from localgalaxy.paths import data_manager_files, tool_files
 # Enough for every test, and little enough that two jobs leave Galaxy its own.
 MEMORY_MB = 6144
 TOOL_MEMORY_MB = 5800
+PYTEST_MEMORY_MB = 12288  # one container alone, whose /tmp is memory and holds all that tests write
 SEARCH_TOOL = "colabfold_search"  # may ask a server, and so needs one
 
 
@@ -56,7 +57,7 @@ def main(names: Sequence[str]) -> int:
     outcomes: list[Outcome] = []
     inside = [name.removeprefix(PYTEST) for name in names if name.startswith(PYTEST)]
     if inside:
-        limits = containers_jobs.hardened(MEMORY_MB)
+        limits = containers_jobs.hardened(PYTEST_MEMORY_MB)
         outcomes += shown_one_by_one(containers_pytest.run_tests(inside, limits))
     if chosen := [every[name] for name in names if name in every]:
         with server.running_galaxy(adapt) as galaxy, ExitStack() as stack:
