@@ -7,6 +7,7 @@ folded when its structures and scores are there and can be read.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -122,6 +123,13 @@ def run_batches(
     return outcome
 
 
+def _how_it_ended(code: int, last: str) -> str:
+    if code >= 0:
+        return f"ColabFold ended with {last!r}"
+    name = signal.strsignal(-code) or str(-code)
+    return f"ColabFold was ended by a signal ({name}) after {last!r}"
+
+
 class _Runner:
     """Runs ColabFold on one batch, again after a query that ended it."""
 
@@ -152,9 +160,7 @@ class _Runner:
                 return
             ended = self.reader.current
             killed = code in KILLED
-            reason = (
-                "memory ran out" if killed else f"ColabFold ended with {self.reader.last[:300]!r}"
-            )
+            reason = "memory ran out" if killed else _how_it_ended(code, self.reader.last[:300])
             for key in [ended] if ended and not killed else list(remaining):
                 if not self._is_done(key):
                     self.reader.failures.setdefault(key, Failure(reason, killed))

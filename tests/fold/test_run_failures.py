@@ -33,6 +33,8 @@ for place, (key, sequence) in enumerate(queries, 1):
         sys.exit(1)
     if len(sequence) == 7:
         os.kill(os.getpid(), signal.SIGKILL)
+    if len(sequence) == 11:
+        os.kill(os.getpid(), signal.SIGTERM)
     if len(sequence) == 8:
         why = "RESOURCE_EXHAUSTED: Out of memory"
         print(f"{stamp}Could not predict {key}. Not Enough GPU memory? {why}", flush=True)
@@ -79,6 +81,13 @@ def test_after_a_crash_the_others_are_folded(stand_in: Path) -> None:
         "Query 2 of 3: p6 (6 residues, alphafold2_ptm)",
         "Query 3 of 3: p10 (10 residues, alphafold2_ptm)",
     ]
+
+
+def test_a_signal_is_called_one(stand_in: Path) -> None:
+    outcome, _ = fold(stand_in, ALPHA[:11], ALPHA[:12])
+    assert [bool(fold.models) for fold in outcome.folds] == [False, True]
+    assert "ended by a signal (Terminated) after 'Query 1/2: q0001" in outcome.folds[0].note
+    assert not outcome.out_of_memory
 
 
 def test_when_the_system_kills_it_longer_ones_are_not_tried(stand_in: Path) -> None:
