@@ -66,7 +66,7 @@ class TrainingSettings:
     average: float = 0.0
     epochs: int = 0
     batch_size: int = 8
-    learning_rate: float = 0.001
+    learning_rate: float = 0.003
     schedule: str = "cosine"
     patience: int = 0
     precision: str = "auto"
