@@ -37,6 +37,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "light": {"augmentation": "light"},
     "medium": {"augmentation": "medium"},
     "strong": {"augmentation": "strong"},
+    "rate 0.001": {"learning_rate": 0.001},
+    "rate 0.01": {"learning_rate": 0.01},
+    "turns": {"turns": True},
     "each image scaled": {"scaling": "image"},
     "average of weights": {"average": 0.99},
     "no average": {"average": 0.0},
@@ -107,6 +110,8 @@ def read_setting(text: str) -> tuple[str, Any]:
 
     name, _, value = text.partition("=")
     default = getattr(TrainingSettings(), name)
+    if isinstance(default, bool):
+        return name, {"true": True, "false": False}[value.lower()]
     return name, type(default)(value)
 
 
