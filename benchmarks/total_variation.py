@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 2.4e-7, 0.1, 0.3, 1.0])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--base-filters", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=0.003)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--picture", type=Path, help="PNG to draw some masks into")
     arguments = parser.parse_args()
@@ -87,6 +88,7 @@ def _settings(weight: float, seed: int, arguments: argparse.Namespace) -> Traini
         tv_weight=weight,
         epochs=arguments.epochs,
         base_filters=arguments.base_filters,
+        learning_rate=arguments.learning_rate,
         seed=seed,
     )
 
