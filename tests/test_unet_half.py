@@ -38,7 +38,9 @@ def test_a_job_writes_it_on_request_and_tells_what_it_changes(tmp_path: Path) ->
         train_job(params, outputs)
     report = (tmp_path / "report.md").read_text().replace("\\", "")  # escaped for Markdown
     full = re.search(r"\| Validation Dice \(0\.(?!50)\d\d\) \| ([.\d]+) \|", report)
-    told = re.search(r"16 bits, against 32 \| ([.\d]+) \(([-+][.\d]+)\) \|", report)
+    told = re.search(
+        r"model in 16 bits, 8 validation samples \| ([.\d]+) \(([-+][.\d]+) against", report
+    )
     assert told
     assert abs(float(told[2])) < 0.01
     if full:  # the best threshold may be 0.50 itself

@@ -152,29 +152,24 @@ def pad_batch(array: NDArray[Any], multiple: int) -> NDArray[Any]:
     return np.pad(array, ((0, 0), rows, columns, *[(0, 0)] * (array.ndim - 3)), mode="symmetric")
 
 
-def predictions(
-    samples: Samples,
+def predict_padded(
     predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    batch_size: int,
+    images: NDArray[np.float32],
     multiple: int,
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """Predict all samples in order, padded for the network and cut back afterwards.
+) -> NDArray[np.float32]:
+    """Predict images of any size with a network that takes multiples of a number of pixels.
 
     Args:
-        samples: What to predict.
-        predict: From images, float32 (b, h, w, channels), to probabilities of the same height and
-            width, float32 (b, h, w, classes).
-        batch_size: Images at a time.
-        multiple: Height and width are padded to multiples of this.
+        predict: From images to probabilities of the same height and width.
+        images: Float32 (b, h, w, channels).
+        multiple: Height and width are padded to multiples of this, and cut back.
 
-    Yields:
-        Labels, uint8 (b, h, w), and probabilities, float32 (b, h, w, classes).
+    Returns:
+        Probabilities, float32 (b, h, w, classes).
     """
-    top, _ = padding(samples.height, multiple)
-    left, _ = padding(samples.width, multiple)
-    for images, labels in samples.batches(batch_size):
-        output = predict(pad_batch(images, multiple))
-        yield labels, output[:, top : top + samples.height, left : left + samples.width]
+    height, width = images.shape[1:3]
+    (top, _), (left, _) = padding(height, multiple), padding(width, multiple)
+    return predict(pad_batch(images, multiple))[:, top : top + height, left : left + width]
 
 
 def one_hot(labels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:

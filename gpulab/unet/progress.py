@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from gpulab.models.overlap import ProbabilityHistogram
-from gpulab.unet.data import Samples, one_hot, predictions
+from gpulab.unet.data import Samples, one_hot, predict_padded
 from gpulab.unet.losses import Loss
 from gpulab.unet.parallel import predict
 
@@ -62,7 +62,8 @@ def evaluate(
     """
     histogram = ProbabilityHistogram(samples.classes)
     total = 0.0
-    for labels, output in predictions(samples, partial(predict, model), batch_size, multiple):
+    for images, labels in samples.batches(batch_size):
+        output = predict_padded(partial(predict, model), images, multiple)
         truth = one_hot(labels, output.shape[-1])
         total += float(loss(truth, output)) * len(labels)
         histogram.add(labels, output)
