@@ -54,27 +54,28 @@ def test_image_and_mask_move_together() -> None:
     assert overlap / (from_image.sum() + (changed_labels > 0).sum()) > 0.95
 
 
-def test_turns_alone_lay_a_square_down_in_all_eight_ways_and_change_nothing_else() -> None:
-    label = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    labels = np.repeat(label[None], 200, axis=0)
+def turned(label: np.ndarray, times: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return copies of a small picture and its mask, changed by turns alone."""
     only_turns = augmentation_for("none", turns=True)
     assert only_turns is not None
+    labels = np.repeat(label[None], times, axis=0)
     images = labels[..., None].astype(np.float32)
-    changed, changed_labels = augment_batch(images, labels, only_turns, np.random.default_rng(0))
-    np.testing.assert_allclose(changed[..., 0], changed_labels, atol=1e-4)
+    return augment_batch(images, labels, only_turns, np.random.default_rng(0))
+
+
+def test_turns_alone_lay_a_square_down_in_all_eight_ways_and_change_nothing_else() -> None:
+    label = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    images, labels = turned(label, 200)
+    np.testing.assert_allclose(images[..., 0], labels, atol=1e-4)
     ways = {np.rot90(one, k).tobytes() for one in (label, label.T) for k in range(4)}
-    assert {one.tobytes() for one in changed_labels} == ways
+    assert {one.tobytes() for one in labels} == ways
 
 
 def test_turns_keep_the_sides_of_other_shapes() -> None:
     label = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    labels = np.repeat(label[None], 60, axis=0)
-    only_turns = augmentation_for("none", turns=True)
-    assert only_turns is not None
-    images = labels[..., None].astype(np.float32)
-    _, changed = augment_batch(images, labels, only_turns, np.random.default_rng(0))
+    _, labels = turned(label, 60)
     ways = {label[::row, ::column].tobytes() for row in (1, -1) for column in (1, -1)}
-    assert {one.tobytes() for one in changed} == ways
+    assert {one.tobytes() for one in labels} == ways
 
 
 def test_a_flat_image_stays_finite() -> None:
