@@ -159,6 +159,13 @@ def read_metadata(model: onnx.ModelProto, label: str = "model") -> ModelMetadata
     return from_props({entry.key: entry.value for entry in model.metadata_props}, label)
 
 
+def set_metadata(model: onnx.ModelProto, metadata: ModelMetadata) -> None:
+    """Put the metadata into a loaded model, in place of any it had."""
+    import onnx
+
+    onnx.helper.set_model_props(model, to_props(metadata))
+
+
 def write_metadata(onnx_path: Path, metadata: ModelMetadata) -> None:
     """Put the metadata into an ONNX file, in place of any it had.
 
@@ -169,7 +176,7 @@ def write_metadata(onnx_path: Path, metadata: ModelMetadata) -> None:
     import onnx
 
     model = onnx.load(str(onnx_path), load_external_data=False)
-    onnx.helper.set_model_props(model, to_props(metadata))
+    set_metadata(model, metadata)
     unfinished = onnx_path.with_name(f".{onnx_path.name}.unfinished")
     try:
         onnx.save(model, str(unfinished))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpulab.models.metadata import ModelMetadata, write_metadata
+from gpulab.models.metadata import ModelMetadata, set_metadata
 from gpulab.unet.data import pad_batch
 from gpulab.unet.network import INPUT_NAME, OUTPUT_NAME, Architecture, build_unet_with
 from gpulab.unet.upsampling import cut_upsampling
@@ -71,8 +71,8 @@ def export_onnx(
     proto = onnx.load(path)
     cut_upsampling(proto.graph)
     _name_tensors(proto.graph)
+    set_metadata(proto, metadata)
     onnx.save(proto, path)
-    write_metadata(path, metadata)
     onnx.checker.check_model(str(path), full_check=True)
     return _compare(path, samples, expected)
 

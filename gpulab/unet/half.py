@@ -12,6 +12,7 @@ from gpulab.models.overlap import ProbabilityHistogram
 from gpulab.models.runtime import make_session, thread_count
 from gpulab.unet.data import Samples, predict_padded
 from gpulab.unet.network import INPUT_NAME, OUTPUT_NAME
+from gpulab.unet.upsampling import drop_unused
 
 if TYPE_CHECKING:
     import onnx
@@ -41,13 +42,14 @@ def write_half(source: Path, target: Path) -> None:
     half = convert_float_to_float16(
         model, keep_io_types=True, op_block_list=[], node_block_list=kept
     )
-    _drop_round_trips(half.graph)
+    _skip_round_trips(half.graph)
     OnnxModel(half).topological_sort()  # the converter puts what it adds at the end
+    drop_unused(half.graph)
     onnx.checker.check_model(half, full_check=True)
     onnx.save(half, target)
 
 
-def _drop_round_trips(graph: onnx.GraphProto) -> None:
+def _skip_round_trips(graph: onnx.GraphProto) -> None:
     """Let nothing go to float16 and back at once: that would lose what float32 was kept for."""
     import onnx
 
@@ -69,9 +71,8 @@ def _drop_round_trips(graph: onnx.GraphProto) -> None:
     for node in nodes:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-    used = {name for node in nodes for name in node.input} | outputs
     del graph.node[:], graph.value_info[:]
-    graph.node.extend(node for node in nodes if not used.isdisjoint(node.output))
+    graph.node.extend(nodes)
 
 
 def dice_of(path: Path, samples: Samples, threshold: float, multiple: int) -> float:

@@ -49,7 +49,7 @@ def cut_upsampling(graph: GraphProto) -> None:
             consumer.input[:] = [
                 node.output[0] if name == padded.output[0] else name for name in consumer.input
             ]
-    _drop_unused(graph)
+    drop_unused(graph)
 
 
 def _is_ours(node: NodeProto) -> bool:
@@ -58,8 +58,12 @@ def _is_ours(node: NodeProto) -> bool:
     return found.get("kernel_shape") == KERNEL and found.get("strides") == STRIDES and no_pads
 
 
-def _drop_unused(graph: GraphProto) -> None:
-    """Remove every node whose outputs nothing takes, from the end to the start."""
+def drop_unused(graph: GraphProto) -> None:
+    """Remove every node whose outputs nothing takes.
+
+    Args:
+        graph: A graph whose nodes come after those that they take from, changed in place.
+    """
     used = {value.name for value in graph.output}
     kept = []
     for node in reversed(graph.node):
