@@ -217,7 +217,9 @@ def _fetch_wheels(image: Image) -> Path:
         only = ["--only-binary", ":all:", "--dest", str(wheels), "--requirement", str(wanted)]
         run([*pip, "download", *options, *platforms, *only])
         if sources:
-            run([*pip, "wheel", *options, "--wheel-dir", str(wheels), *sources])
+            # Debian's pip would take the old way, which wants a package that it may not have.
+            build = ["--use-pep517", "--wheel-dir", str(wheels)]
+            run([*pip, "wheel", *options, *build, *sources])
     return wheels
 
 
