@@ -146,6 +146,7 @@ class Watch:
             memory = self._look_at_memory(members, exact=due)
             self._note(Sample(now, memory, len(members)), members, keep=due)
             if due:
+                self._family.reap()
                 next_sample = now + self._every
             if self._check_memory(memory):
                 return

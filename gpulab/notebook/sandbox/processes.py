@@ -97,12 +97,12 @@ class Family:
         deadline = time.monotonic() + _PATIENCE
         while members := self.members():
             kill_all(members)
-            self._reap()
+            self.reap()
             if time.monotonic() > deadline:
                 some = ", ".join(str(pid) for pid in members[:10])
                 raise TimeoutError(f"processes of the kernel could not be ended: {some}")
             time.sleep(0.01)
-        self._reap()
+        self.reap()
 
     def _all(self) -> list[Process]:
         children: dict[int, list[Process]] = {}
@@ -124,8 +124,11 @@ class Family:
     def _is_new(self, child: Process) -> bool:
         return child.pid not in self._spare and child.began >= self._began
 
-    def _reap(self) -> None:
-        """Take notice of the ends of adopted processes; the kernel's own is its starter's."""
+    def reap(self) -> None:
+        """Take notice of the ends of adopted processes; the kernel's own is its starter's.
+
+        Until then they count in what the system allows: daemons that come and go would use it up.
+        """
         me = os.getpid()
         for one in self._all():
             if one.zombie and one.parent == me and one.pid != self.pid:
