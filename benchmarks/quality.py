@@ -25,10 +25,15 @@ import numpy as np
 
 from benchmarks.common import print_table
 from benchmarks.quality_folds import write_folds
+from benchmarks.quality_original import Predict, train_original
 from benchmarks.quality_scores import HEADER, Result, row, score
+from gpulab.unet.data import Samples, open_samples
+from gpulab.unet.settings import TrainingSettings
 
+ORIGINAL = "original"  # the original system's network and training, whatever the settings
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
+    ORIGINAL: {},
     "even": {"sampling": "even"},
     "rare": {"sampling": "rare"},
     "foreground": {"sampling": "foreground"},
@@ -106,8 +111,6 @@ def _variant(name: str) -> dict[str, Any]:
 
 def read_setting(text: str) -> tuple[str, Any]:
     """Read NAME=VALUE of the command line as a field of `TrainingSettings`."""
-    from gpulab.unet.settings import TrainingSettings
-
     name, _, value = text.partition("=")
     default = getattr(TrainingSettings(), name)
     if isinstance(default, bool):
@@ -157,10 +160,7 @@ def _quiet(run: Run, folder: Path) -> Result:
 def train_and_predict(run: Run, folder: Path) -> Result:
     """Train one run and predict its fold, as it is and mirrored."""
     from gpulab.models.runtime import thread_count
-    from gpulab.unet.data import open_samples
     from gpulab.unet.device import limit_threads
-    from gpulab.unet.settings import TrainingSettings
-    from gpulab.unet.train import train
 
     start = time.perf_counter()
     limit_threads(thread_count())
@@ -172,19 +172,33 @@ def train_and_predict(run: Run, folder: Path) -> Result:
         return open_samples(path, scratch, images="images", masks="masks", label=f"{part} data")
 
     with samples("train") as training, samples("valid") as validation, samples("test") as test:
-        trained = train(settings, training, validation)
+        if run.variant == ORIGINAL:
+            predict, chosen = train_original(training, validation, run.seed)
+        else:
+            predict, chosen = _train_ours(settings, training, validation)
         images, truth = test.read(np.arange(len(test)))
-    predict = trained.model.predict_on_batch
-    plain = np.asarray(predict(images))[..., 1]
-    mirrored = np.asarray(predict(images[:, :, ::-1]))[:, :, ::-1, 1]
+    plain = predict(images)[..., 1]
+    mirrored = predict(images[:, :, ::-1])[:, :, ::-1, 1]
     return {
         "truth": truth.astype(bool),
         "plain": plain.astype(np.float16),
         "flip": ((plain + mirrored) / 2).astype(np.float16),
+        "seconds": time.perf_counter() - start,
+        **chosen,
+    }
+
+
+def _train_ours(
+    settings: TrainingSettings, training: Samples, validation: Samples
+) -> tuple[Predict, dict[str, Any]]:
+    from gpulab.unet.train import train
+
+    trained = train(settings, training, validation)
+    return lambda images: np.asarray(trained.model.predict_on_batch(images)), {
         "threshold": trained.best.val_best_threshold,
+        "temperature": trained.temperature,
         "best_epoch": trained.best_epoch,
         "validation": trained.best.val_best_dice,
-        "seconds": time.perf_counter() - start,
     }
 
 

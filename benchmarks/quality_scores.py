@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpulab.masks.histogram import ScoreHistogram, expected_calibration_error
+
 Result = dict[str, Any]
-"""One run: `truth`, bool (n, h, w), `plain` and `flip`, probabilities (n, h, w), `threshold`."""
+"""One run: `truth`, bool (n, h, w), `plain` and `flip`, probabilities (n, h, w), `threshold`, and
+the `temperature` that made the probabilities."""
 
 HEADER = (
     "variant",
@@ -20,6 +23,8 @@ HEADER = (
     "per image, flips",
     "pooled, all models",
     "per image, all models",
+    "calibration error",
+    "at temperature 1",
     "minutes a run",
 )
 
@@ -35,6 +40,22 @@ def score(results: Sequence[Result], key: str) -> tuple[float, float]:
     truth = np.concatenate([r["truth"] for r in results])
     mask = np.concatenate([r[key] > float(r["threshold"]) for r in results])
     return dice(truth, mask), float(np.mean([dice(t, m) for t, m in zip(truth, mask, strict=True)]))
+
+
+def calibration_error(results: Sequence[Result], *, calibrated: bool) -> float:
+    """Return the expected calibration error over the folds of one seed.
+
+    Args:
+        results: The runs.
+        calibrated: Whether of the probabilities as they are, or as they were at temperature 1.
+    """
+    histogram = ScoreHistogram()
+    for result in results:
+        p = np.clip(result["plain"].astype(np.float64), 1e-6, 1 - 1e-6)
+        temperature = 1.0 if calibrated else float(result["temperature"])
+        odds = (p / (1 - p)) ** temperature
+        histogram.add((odds / (1 + odds)).astype(np.float32), result["truth"])
+    return expected_calibration_error(histogram.reliability())
 
 
 def together(results: dict[tuple[int, int], Result], key: str) -> list[Result]:
@@ -69,6 +90,12 @@ def row(variant: str, results: dict[tuple[int, int], Result], folds: int) -> tup
         np.array([score([results[f, s] for f in range(folds)], key) for s in full])
         for key in ("plain", "flip")
     )
+    errors = [
+        np.mean(
+            [calibration_error([results[f, s] for f in range(folds)], calibrated=c) for s in full]
+        )
+        for c in (True, False)
+    ]
     spread = plain.std(axis=0, ddof=1) if len(full) > 1 else (float("nan"), float("nan"))
     return (
         variant,
@@ -76,5 +103,6 @@ def row(variant: str, results: dict[tuple[int, int], Result], folds: int) -> tup
         *(f"{m:.3f} ± {s:.3f}" for m, s in zip(plain.mean(axis=0), spread, strict=True)),
         *(f"{x:.3f}" for x in flips.mean(axis=0)),
         *(f"{x:.3f}" for x in score(together(kept, "flip"), "flip")),
+        *(f"{x:.3f}" for x in errors),
         f"{np.mean([r['seconds'] for r in kept.values()]) / 60:.1f}",
     )

@@ -211,6 +211,7 @@ def _report(
         {
             "Validation Dice (0.50)": f"{best.val_dice:.4f}",
             f"Validation Dice ({best.val_best_threshold:.2f})": f"{best.val_best_dice:.4f}",
+            "Temperature of the probabilities": f"{trained.temperature:.2f}",
             "Parameters": f"{trained.model.count_params():,}",
             **exported,
         }

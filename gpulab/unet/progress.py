@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -70,6 +70,24 @@ def evaluate(
     return total / len(samples), histogram
 
 
+def validate(
+    model: Any, samples: Samples, loss: Loss, batch_size: int, multiple: int
+) -> dict[str, Any]:
+    """Return the fields of `EpochRecord` that begin with `val_`; arguments as in `evaluate`."""
+    val_loss, histogram = evaluate(model, samples, loss, batch_size, multiple)
+    counts = histogram.counts(VALIDATION_THRESHOLD)
+    threshold = histogram.best_threshold()
+    return {
+        "val_loss": val_loss,
+        "val_dice": histogram.mean_dice(VALIDATION_THRESHOLD),
+        "val_iou": float(np.mean([count.iou for count in counts])),
+        "val_sensitivity": float(np.mean([count.sensitivity for count in counts])),
+        "val_specificity": float(np.mean([count.specificity for count in counts])),
+        "val_best_dice": histogram.mean_dice(threshold),
+        "val_best_threshold": threshold,
+    }
+
+
 class ForegroundValidation(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no stubs
     """Adds the foreground's measures on validation data to each epoch's logs.
 
@@ -99,26 +117,18 @@ class ForegroundValidation(keras.callbacks.Callback):  # type: ignore[misc]  # K
         """Validate and keep the epoch's row of the history."""
         if logs is None:
             return
-        val_loss, histogram = evaluate(
+        validated = validate(
             self.model, self._samples, self._loss, self._batch_size, self._multiple
         )
-        counts = histogram.counts(VALIDATION_THRESHOLD)
-        threshold = histogram.best_threshold()
         record = EpochRecord(
             epoch=epoch + 1,
             seconds=time.perf_counter() - self._began,
             learning_rate=float(self.model.optimizer.learning_rate),
             loss=float(logs["loss"]),
-            val_loss=val_loss,
-            val_dice=histogram.mean_dice(VALIDATION_THRESHOLD),
-            val_iou=float(np.mean([count.iou for count in counts])),
-            val_sensitivity=float(np.mean([count.sensitivity for count in counts])),
-            val_specificity=float(np.mean([count.specificity for count in counts])),
-            val_best_dice=histogram.mean_dice(threshold),
-            val_best_threshold=threshold,
+            **validated,
         )
         self.records.append(record)
-        logs.update({name: value for name, value in asdict(record).items() if "val_" in name})
+        logs.update(validated)
 
 
 class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from gpulab.errors import InputError
 from gpulab.models.runtime import thread_count
 from gpulab.unet import parallel
 from gpulab.unet.augment import augmentation_for
+from gpulab.unet.calibrate import calibrate
 from gpulab.unet.data import Samples, training_batches
 from gpulab.unet.device import choose_precision, has_gpu
 from gpulab.unet.likeness import count_alike
@@ -34,10 +35,12 @@ class TrainedModel:
     """What a training run found.
 
     Attributes:
-        model: Keras model with the weights of the best epoch.
+        model: Keras model with the weights of the best epoch, calibrated.
         architecture: What the model was built from.
         best_epoch: Epoch whose weights the model has, from 1.
-        records: One `EpochRecord` an epoch.
+        records: One `EpochRecord` an epoch, before calibration.
+        best: The record of the best epoch with the validation scores after calibration.
+        temperature: What the scores were divided by (`calibrate`).
         epochs: How many epochs were planned.
         cut_short: True when the run was told to stop before its last epoch.
         precision: Keras dtype policy.
@@ -48,15 +51,12 @@ class TrainedModel:
     architecture: Architecture
     best_epoch: int
     records: list[Any]
+    best: Any
+    temperature: float
     epochs: int
     cut_short: bool
     precision: str
     foreground_weight: float
-
-    @property
-    def best(self) -> Any:
-        """The record of the epoch whose weights the model has, with its threshold and scores."""
-        return self.records[self.best_epoch - 1]
 
 
 def architecture_for(settings: TrainingSettings, training: Samples) -> Architecture:
@@ -195,11 +195,15 @@ def _train(
             "learning rate, or float32 precision"
         )
     model.set_weights(best.weights)
+    temperature = calibrate(model, validation, multiple)
+    validated = progress.validate(model, validation, loss, settings.batch_size, multiple)
     return TrainedModel(
         model=model,
         architecture=architecture,
         best_epoch=best.epoch,
         records=watch.records,
+        best=replace(watch.records[best.epoch - 1], **validated),
+        temperature=temperature,
         epochs=epochs,
         cut_short=stop.stopped,
         precision=precision,

@@ -1,0 +1,92 @@
+"""Probabilities that mean what they say: one temperature for all scores of a trained network."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpulab.unet import parallel
+from gpulab.unet.data import Samples, predict_padded
+from gpulab.unet.network import SCORES_LAYER
+
+MOST_SAMPLES = 256
+MOST_PIXELS = 2**21
+LOWEST, HIGHEST = 0.5, 10.0
+SMALLEST_PROBABILITY = 1e-6  # float32 cannot tell 1 - 1e-8 from 1
+
+
+def calibrate(model: Any, validation: Samples, multiple: int) -> float:
+    """Divide a model's scores by the temperature that fits validation data best.
+
+    Networks learn to be too sure of themselves. Guo et al. 2017 (arXiv:1706.04599, section 4.2)
+    mend it by one number, by which all scores before the sigmoid or softmax are divided. It changes
+    no order of pixels, so masks at the matching threshold stay the same, and since the last
+    convolution takes it in, prediction costs nothing more.
+
+    Args:
+        model: Trained network of `build_unet`, changed in place.
+        validation: Samples that it was not trained on.
+        multiple: Height and width are padded to multiples of this.
+
+    Returns:
+        The temperature, from 0.5 to 10; above 1 it makes probabilities less extreme.
+    """
+    scores, labels = _sampled_scores(model, validation, multiple)
+    temperature = fit_temperature(scores, labels)
+    layer = model.get_layer(SCORES_LAYER)
+    layer.set_weights([weights / np.float32(temperature) for weights in layer.get_weights()])
+    return temperature
+
+
+def fit_temperature(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+    """Return the temperature with the smallest mean negative log-likelihood.
+
+    Args:
+        scores: Float32 (pixels, classes), what a softmax makes probabilities of.
+        labels: True class numbers, uint8 (pixels,).
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    true = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)[:, 0]
+
+    def loss(logarithm: float) -> float:
+        factor = np.float32(np.exp(-logarithm))
+        return float(np.mean(logsumexp(scores * factor, axis=1) - true * factor, dtype=np.float64))
+
+    bounds = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.005})
+    return float(np.exp(found.x))
+
+
+def _sampled_scores(
+    model: Any, samples: Samples, multiple: int
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return scores and labels of some pixels, evenly of the samples and at random of each."""
+    random = np.random.default_rng(0)
+    count = min(len(samples), MOST_SAMPLES)
+    quota = min(MOST_PIXELS // count, samples.height * samples.width)
+    scores, kept = [], []
+    for index in np.linspace(0, len(samples) - 1, count).round().astype(np.int64):
+        images, labels = samples.read(np.array([index]))
+        output = predict_padded(partial(parallel.predict, model), images, multiple)
+        pixels = random.choice(labels.size, quota, replace=False)
+        scores.append(_scores(output.reshape(-1, output.shape[-1])[pixels]))
+        kept.append(labels.reshape(-1)[pixels])
+    return np.concatenate(scores), np.concatenate(kept)
+
+
+def _scores(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return scores whose softmax gives the probabilities (pixels, classes).
+
+    With two classes each channel has a sigmoid of its own; the foreground's counts.
+    """
+    clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    if probabilities.shape[1] == 2:
+        foreground = clipped[:, 1:]
+        odds = np.log(foreground) - np.log1p(-foreground)
+        return np.concatenate([np.zeros_like(odds), odds], axis=1)
+    return np.log(clipped)
