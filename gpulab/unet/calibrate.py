@@ -18,7 +18,7 @@ LOWEST, HIGHEST = 0.5, 10.0
 SMALLEST_PROBABILITY = 1e-6  # float32 cannot tell 1 - 1e-8 from 1
 
 
-def calibrate(model: Any, validation: Samples, multiple: int) -> float:
+def calibrate(model: Any, validation: Samples, batch_size: int, multiple: int) -> float:
     """Divide a model's scores by the temperature that fits validation data best.
 
     Networks learn to be too sure of themselves. Guo et al. 2017 (arXiv:1706.04599, section 4.2)
@@ -29,12 +29,13 @@ def calibrate(model: Any, validation: Samples, multiple: int) -> float:
     Args:
         model: Trained network of `build_unet`, changed in place.
         validation: Samples that it was not trained on.
+        batch_size: Images at a time; that of validation saves compiling another one.
         multiple: Height and width are padded to multiples of this.
 
     Returns:
         The temperature, from 0.5 to 10; above 1 it makes probabilities less extreme.
     """
-    scores, labels = _sampled_scores(model, validation, multiple)
+    scores, labels = _sampled_scores(model, validation, batch_size, multiple)
     temperature = fit_temperature(scores, labels)
     layer = model.get_layer(SCORES_LAYER)
     layer.set_weights([weights / np.float32(temperature) for weights in layer.get_weights()])
@@ -63,19 +64,21 @@ def fit_temperature(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> f
 
 
 def _sampled_scores(
-    model: Any, samples: Samples, multiple: int
+    model: Any, samples: Samples, batch_size: int, multiple: int
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return scores and labels of some pixels, evenly of the samples and at random of each."""
     random = np.random.default_rng(0)
     count = min(len(samples), MOST_SAMPLES)
     quota = min(MOST_PIXELS // count, samples.height * samples.width)
+    chosen = np.linspace(0, len(samples) - 1, count).round().astype(np.int64)
     scores, kept = [], []
-    for index in np.linspace(0, len(samples) - 1, count).round().astype(np.int64):
-        images, labels = samples.read(np.array([index]))
+    for start in range(0, count, batch_size):
+        images, labels = samples.read(chosen[start : start + batch_size])
         output = predict_padded(partial(parallel.predict, model), images, multiple)
-        pixels = random.choice(labels.size, quota, replace=False)
-        scores.append(_scores(output.reshape(-1, output.shape[-1])[pixels]))
-        kept.append(labels.reshape(-1)[pixels])
+        for probabilities, label in zip(output, labels, strict=True):
+            pixels = random.choice(label.size, quota, replace=False)
+            scores.append(_scores(probabilities.reshape(label.size, -1)[pixels]))
+            kept.append(label.reshape(-1)[pixels])
     return np.concatenate(scores), np.concatenate(kept)
 
 

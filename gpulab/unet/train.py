@@ -195,7 +195,8 @@ def _train(
             "learning rate, or float32 precision"
         )
     model.set_weights(best.weights)
-    temperature = calibrate(model, validation, multiple)
+    print("Calibrating the best epoch's probabilities on validation samples")
+    temperature = calibrate(model, validation, settings.batch_size, multiple)
     validated = progress.validate(model, validation, loss, settings.batch_size, multiple)
     return TrainedModel(
         model=model,
