@@ -14,7 +14,9 @@ from gpulab.unet.network import SCORES_LAYER
 
 MOST_SAMPLES = 256
 MOST_PIXELS = 2**21
-LOWEST, HIGHEST = 0.5, 10.0
+# Below 1, probabilities would become more extreme: an early network's best threshold of 0.1 would
+# move to 0.01, below all that are tried.
+LOWEST, HIGHEST = 1.0, 10.0
 SMALLEST_PROBABILITY = 1e-6  # float32 cannot tell 1 - 1e-8 from 1
 
 
@@ -33,7 +35,7 @@ def calibrate(model: Any, validation: Samples, batch_size: int, multiple: int) -
         multiple: Height and width are padded to multiples of this.
 
     Returns:
-        The temperature, from 0.5 to 10; above 1 it makes probabilities less extreme.
+        The temperature, from 1, which changes nothing, to 10.
     """
     scores, labels = _sampled_scores(model, validation, batch_size, multiple)
     temperature = fit_temperature(scores, labels)
