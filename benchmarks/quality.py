@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.common import print_table
 from benchmarks.quality_folds import write_folds
-from benchmarks.quality_original import Predict, train_original
+from benchmarks.quality_original import train_original
 from benchmarks.quality_scores import HEADER, Result, row, score
 from gpulab.unet.data import Samples, open_samples
 from gpulab.unet.settings import TrainingSettings
@@ -161,6 +161,7 @@ def train_and_predict(run: Run, folder: Path) -> Result:
     """Train one run and predict its fold, as it is and mirrored."""
     from gpulab.models.runtime import thread_count
     from gpulab.unet.device import limit_threads
+    from gpulab.unet.parallel import predict
 
     start = time.perf_counter()
     limit_threads(thread_count())
@@ -173,12 +174,12 @@ def train_and_predict(run: Run, folder: Path) -> Result:
 
     with samples("train") as training, samples("valid") as validation, samples("test") as test:
         if run.variant == ORIGINAL:
-            predict, chosen = train_original(training, validation, run.seed)
+            model, chosen = train_original(training, validation, run.seed)
         else:
-            predict, chosen = _train_ours(settings, training, validation)
+            model, chosen = _train_ours(settings, training, validation)
         images, truth = test.read(np.arange(len(test)))
-    plain = predict(images)[..., 1]
-    mirrored = predict(images[:, :, ::-1])[:, :, ::-1, 1]
+    plain = predict(model, images)[..., 1]
+    mirrored = predict(model, images[:, :, ::-1])[:, :, ::-1, 1]
     return {
         "truth": truth.astype(bool),
         "plain": plain.astype(np.float16),
@@ -190,11 +191,11 @@ def train_and_predict(run: Run, folder: Path) -> Result:
 
 def _train_ours(
     settings: TrainingSettings, training: Samples, validation: Samples
-) -> tuple[Predict, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     from gpulab.unet.train import train
 
     trained = train(settings, training, validation)
-    return lambda images: np.asarray(trained.model.predict_on_batch(images)), {
+    return trained.model, {
         "threshold": trained.best.val_best_threshold,
         "temperature": trained.temperature,
         "best_epoch": trained.best_epoch,

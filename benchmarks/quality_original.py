@@ -8,33 +8,28 @@ here it gets what it meant.) Its threshold was chosen on test data; here, as for
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpulab.models.overlap import ProbabilityHistogram
 from gpulab.unet.data import Samples, one_hot
 
 FILTERS, BATCH, EPOCHS = 64, 32, 10
 PATIENCE, FACTOR, LOWEST_RATE = 5, 0.1, 1e-5
 
-Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-
-def train_original(
-    training: Samples, validation: Samples, seed: int
-) -> tuple[Predict, dict[str, Any]]:
+def train_original(training: Samples, validation: Samples, seed: int) -> tuple[Any, dict[str, Any]]:
     """Train the original's network in the original's way.
 
     Returns:
-        A function from images to probabilities of both channels, and `threshold`, `temperature`,
-        `best_epoch` and `validation` (Dice of the foreground) of a `benchmarks.quality` result.
+        The Keras model, and `threshold`, `temperature`, `best_epoch` and `validation` (Dice of the
+        foreground) of a `benchmarks.quality` result.
     """
     import keras
 
-    from benchmarks.original import original_model
+    from benchmarks.original import original_loss, original_model
+    from gpulab.unet.progress import validate
 
     keras.utils.set_random_seed(seed)
     model = original_model(FILTERS, training.height)
@@ -53,18 +48,12 @@ def train_original(
         verbose=0,
     )
 
-    def predict(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(model.predict(images, batch_size=BATCH, verbose=0))
-
-    histogram = ProbabilityHistogram(validation.classes)
-    for images, labels in validation.batches(BATCH):
-        histogram.add(labels, predict(images))
-    threshold = histogram.best_threshold()
-    return predict, {
-        "threshold": threshold,
+    scores = validate(model, validation, original_loss, BATCH, multiple=1)
+    return model, {
+        "threshold": scores["val_best_threshold"],
         "temperature": 1.0,
         "best_epoch": int(np.argmin(history.history["val_loss"])) + 1,
-        "validation": histogram.mean_dice(threshold),
+        "validation": scores["val_best_dice"],
     }
 
 

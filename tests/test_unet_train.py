@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,9 +94,15 @@ def test_the_best_epoch_is_what_was_exported(trained: Path) -> None:
     assert histogram.mean_dice(0.5) == pytest.approx(best["val_dice"], abs=1e-3)
     metadata = read_metadata(onnx.load(trained / "model.onnx"))
     assert metadata is not None
-    # Thresholds are multiples of 0.05, and calibration puts other masks on them.
-    assert histogram.mean_dice(metadata.threshold) == pytest.approx(best["val_best_dice"], abs=0.01)
-    assert f"**epoch {best['epoch']:.0f}**" in (trained / "report.md").read_text()
+    report = (trained / "report.md").read_text()
+    assert f"**epoch {best['epoch']:.0f}**" in report
+    # The threshold and its Dice are those after calibration. Thresholds are multiples of 0.05, and
+    # calibration puts other masks on them than the history's.
+    assert metadata.threshold == histogram.best_threshold()
+    told = re.search(rf"Validation Dice \\\({metadata.threshold:.2f}\\\) \| ([0-9.]+)", report)
+    assert told is not None
+    assert histogram.mean_dice(metadata.threshold) == pytest.approx(float(told[1]), abs=1e-3)
+    assert float(told[1]) == pytest.approx(best["val_best_dice"], abs=0.01)
 
 
 def test_the_model_carries_its_metadata_and_takes_any_size(trained: Path) -> None:

@@ -70,11 +70,10 @@ def _sampled_scores(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return scores and labels of some pixels, evenly of the samples and at random of each."""
     random = np.random.default_rng(0)
-    count = min(len(samples), MOST_SAMPLES)
-    quota = min(MOST_PIXELS // count, samples.height * samples.width)
-    chosen = np.linspace(0, len(samples) - 1, count).round().astype(np.int64)
+    chosen = samples.evenly(MOST_SAMPLES)
+    quota = min(MOST_PIXELS // len(chosen), samples.height * samples.width)
     scores, kept = [], []
-    for start in range(0, count, batch_size):
+    for start in range(0, len(chosen), batch_size):
         images, labels = samples.read(chosen[start : start + batch_size])
         output = predict_padded(partial(parallel.predict, model), images, multiple)
         for probabilities, label in zip(output, labels, strict=True):

@@ -104,6 +104,11 @@ class Samples:
             self._labels.read_direct(labels, np.s_[int(index)], np.s_[row])
         return images, labels
 
+    def evenly(self, most: int) -> NDArray[np.int64]:
+        """Return the indices of all samples, or of `most` at equal distances, int64."""
+        count = min(len(self), most)
+        return np.linspace(0, len(self) - 1, count).round().astype(np.int64)
+
     def batches(self, size: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
         """Yield all samples in order, in batches of at most `size`."""
         for start in range(0, len(self), size):

@@ -93,8 +93,7 @@ def dice_of(path: Path, samples: Samples, threshold: float, multiple: int) -> fl
         (output,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
         return np.asarray(output, np.float32)
 
-    count = min(len(samples), MOST_COMPARED)
-    for index in np.linspace(0, len(samples) - 1, count).round().astype(np.int64):
+    for index in samples.evenly(MOST_COMPARED):
         images, labels = samples.read(np.array([index]))
         histogram.add(labels, predict_padded(predict, images, multiple))
     return histogram.mean_dice(threshold)

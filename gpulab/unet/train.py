@@ -37,7 +37,6 @@ class TrainedModel:
     Attributes:
         model: Keras model with the weights of the best epoch, calibrated.
         architecture: What the model was built from.
-        best_epoch: Epoch whose weights the model has, from 1.
         records: One `EpochRecord` an epoch, before calibration.
         best: The record of the best epoch with the validation scores after calibration.
         temperature: What the scores were divided by (`calibrate`).
@@ -49,7 +48,6 @@ class TrainedModel:
 
     model: Any
     architecture: Architecture
-    best_epoch: int
     records: list[Any]
     best: Any
     temperature: float
@@ -57,6 +55,11 @@ class TrainedModel:
     cut_short: bool
     precision: str
     foreground_weight: float
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch whose weights the model has, from 1."""
+        return int(self.best.epoch)
 
 
 def architecture_for(settings: TrainingSettings, training: Samples) -> Architecture:
@@ -201,7 +204,6 @@ def _train(
     return TrainedModel(
         model=model,
         architecture=architecture,
-        best_epoch=best.epoch,
         records=watch.records,
         best=replace(watch.records[best.epoch - 1], **validated),
         temperature=temperature,
