@@ -48,12 +48,14 @@ def run(
     images: list[dict[str, str]],
     masks: list[dict[str, str]] | None = None,
     table: Path | None = None,
+    weights: Path | None = None,
     **changes: Any,
 ) -> Path:
     given_files = {
         "images": images,
         "masks": masks or [],
         "group_table": str(table) if table else None,
+        "weight_table": str(weights) if weights else None,
     }
     if masks is None:
         changes = {**NO_MASKS, **changes}
@@ -168,6 +170,31 @@ def test_groups_by_pattern_and_table(tmp_path):
         groups={"mode": "table"},
     )  # fmt: skip
     refused(tmp_path / "c", "none was given", images, groups={"mode": "table"})
+
+
+def test_weights_by_a_table(tmp_path):
+    table = tmp_path / "t"
+    table.write_text("sample\tweight\ns_s000\t3\ns\t0.5\n")
+    out = run(tmp_path, listed(s="images/stack.tiff"), weights=table)
+    with open_part(out / "dataset.h5", masks=None, weights="sample_weight") as part:
+        assert part.weights.tolist() == [3.0] + [0.5] * (part.n - 1)
+    images = listed(**{"a": "images/1.png", "b.png": "images/2.png", "s": "images/3.png"})
+    table.write_text("sample\tweight\na\t2\nb\t0\ns\t0.5\nspare\tmany\n")
+    out = run(tmp_path, images, weights=table)
+    with open_part(out / "dataset.h5", masks=None, weights="sample_weight") as part:
+        assert part.weights.tolist() == [2.0, 0.0, 0.5]
+    for number, (text, message) in enumerate(
+        (
+            ("a\t1\n", "table of weights lacks 2 of 3 samples: b, s"),
+            ("a\t-1\nb\t1\ns\t1\n", "gives a the weight -1, give numbers of 0 or more"),
+            ("a\tinf\nb\t1\ns\t1\n", "gives a the weight inf"),
+            ("a\tnan\nb\t1\ns\t1\n", "gives a the weight nan"),
+            ("a\t0\nb\t0\ns\t0\n", "gives all samples 0"),
+            ("a\t1\nb\t1\ns\n", "Line 3 of the table of weights has 1 columns"),
+        )
+    ):
+        table.write_text(text)
+        refused(tmp_path / str(number), message, images, None, None, table)
 
 
 def test_colour_images(tmp_path):

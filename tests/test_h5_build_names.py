@@ -137,16 +137,16 @@ def test_patterns_work_outside_the_main_thread():
 def test_table_of_groups(tmp_path):
     path = tmp_path / "t"
     path.write_text("name\tpatient\na\t1\n\nb\t2\n", encoding="utf-8")
-    assert read_table(path) == {"name": "patient", "a": "1", "b": "2"}
+    assert read_table(path, "groups") == {"name": "patient", "a": "1", "b": "2"}
     for text, message in (
-        ("a\t1\na\t2\n", "puts a into 1 and into 2"),
+        ("a\t1\na\t2\n", "table of groups tells 1 and 2 of a"),
         ("a\n", "Line 1 of the table of groups has 1 columns"),
         ("a\t1\t2\n", "has 3 columns"),
         ("a\t\n", "an empty one"),
     ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=message):
-            read_table(path)
+            read_table(path, "groups")
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
-        read_table(path)
+        read_table(path, "groups")

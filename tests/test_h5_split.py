@@ -184,14 +184,16 @@ def test_by_fraction_keeps_groups_together(tmp_path: Path, grouped: Path, strati
         names = [name.decode() for name in source["sample_ids"][:]]
         images, masks = source["images"][:], source["masks"][:]
     for part in ("train", "valid", "test"):
-        with open_part(tmp_path / f"{part}.h5") as opened:
+        with open_part(tmp_path / f"{part}.h5", weights="sample_weight") as opened:
             assert opened.groups is not None and opened.masks is not None
+            assert opened.weights is not None
             for row, (name, group) in enumerate(zip(opened.sample_ids, opened.groups, strict=True)):
                 assert name not in seen
                 seen[name] = part
                 assert np.array_equal(opened.images[row], images[names.index(name)])
                 assert np.array_equal(opened.masks[row], masks[names.index(name)])
                 assert group == f"patient {names.index(name) % 10:02d}"
+                assert opened.weights[row] == (3 if names.index(name) % 10 < 2 else 1)
     assert set(seen) == set(names)
 
 

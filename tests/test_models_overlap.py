@@ -57,3 +57,16 @@ def test_probabilities_that_are_no_numbers_are_no_foreground() -> None:
     histogram.add(np.ones((1, 1, 2), np.uint8), np.full((1, 1, 2, 2), np.nan, np.float32))
     (counts,) = histogram.counts(0.5)
     assert (counts.tp, counts.fn) == (0, 2)
+
+
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(any))
+def test_an_image_of_twice_the_weight_counts_like_two(weights: list[int]) -> None:
+    random = np.random.default_rng(5)
+    labels = random.integers(0, 3, (4, 5, 6)).astype(np.uint8)
+    probabilities = random.random((4, 5, 6, 3), np.float32)
+    weighted, repeated = ProbabilityHistogram(3), ProbabilityHistogram(3)
+    weighted.add(labels, probabilities, np.array(weights, float))
+    repeated.add(labels.repeat(weights, axis=0), probabilities.repeat(weights, axis=0))
+    np.testing.assert_array_equal(weighted.positive, repeated.positive)
+    np.testing.assert_array_equal(weighted.negative, repeated.negative)
+    assert weighted.counts(0.5) == repeated.counts(0.5)

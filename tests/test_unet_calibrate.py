@@ -81,9 +81,27 @@ def test_few_pixels_of_large_data_are_enough(
     model = build_unet_with("float32", Architecture(base_filters=2, depth=2))
     images, _ = validation.read(np.arange(1))
     model.predict_on_batch(images)
-    scores, labels = module._sampled_scores(model, validation, 3, 4)
+    scores, labels, weights = module._sampled_scores(model, validation, 3, 4)
+    assert weights is None
     assert len(scores) == len(labels) == len(validation) * images[0].size
     monkeypatch.setattr(module, "MOST_PIXELS", 1000)
     monkeypatch.setattr(module, "MOST_SAMPLES", 4)
-    fewer, labels = module._sampled_scores(model, validation, 3, 4)
+    fewer, labels, _ = module._sampled_scores(model, validation, 3, 4)
     assert len(fewer) == len(labels) == 1000
+
+
+def test_a_pixel_of_twice_the_weight_counts_like_two() -> None:
+    random = np.random.default_rng(3)
+    scores = random.normal(scale=4, size=(200, 3)).astype(np.float32)
+    labels = random.integers(0, 3, 200).astype(np.uint8)
+    counts = random.integers(0, 3, 200)
+    repeated = fit_temperature(scores.repeat(counts, axis=0), labels.repeat(counts))
+    assert fit_temperature(scores, labels, counts.astype(float)) == pytest.approx(repeated)
+
+
+def test_samples_that_count_nothing_have_no_say(validation: Samples) -> None:
+    model = build_unet_with("float32", Architecture(base_filters=2, depth=2))
+    validation.weights = np.arange(len(validation)) % 2 * 2.0
+    _, labels, weights = module._sampled_scores(model, validation, 3, 4)
+    assert len(labels) == len(validation) // 2 * validation.height * validation.width
+    assert weights is not None and set(weights) == {2.0}

@@ -13,6 +13,7 @@ from gpulab.unet.order import (
     foreground_shares,
     group_shares,
     rare_shares,
+    weighted_shares,
 )
 
 
@@ -72,3 +73,20 @@ def test_rare_images_come_more_often_but_do_not_take_over(alike: list[int]) -> N
     assert shares.mean() == pytest.approx(1)
     assert (np.diff(shares[np.argsort(counts)]) <= 1e-12).all()
     assert shares.max() <= 2 * LARGEST_SHARE
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.floats(0, 1e6)), min_size=1, max_size=40).filter(
+        lambda pairs: any(weight > 1e-3 for _, weight in pairs)
+    )
+)
+def test_a_sample_of_twice_the_weight_comes_twice_as_often(pairs: list[tuple[int, float]]) -> None:
+    alike, weights = (np.array(column, float) for column in zip(*pairs, strict=True))
+    for shares in (None, rare_shares(alike)):
+        weighted = weighted_shares(shares, weights)
+        assert weighted is not None and weighted.mean() == pytest.approx(1)
+        per_weight = weights if shares is None else weights * shares
+        np.testing.assert_allclose(weighted * per_weight.sum(), per_weight * len(pairs), atol=1e-9)
+        assert weighted_shares(shares, None) is shares
+    drawn = EpochOrder(len(pairs), len(pairs), 0, weighted).batch(0)
+    assert not np.isin(np.flatnonzero(weights == 0), drawn).any()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpulab.errors import InputError
-from gpulab.h5.build_names import MAX_NAME, listing
+from gpulab.h5.build_each import EachSample, sample_ids
 from gpulab.h5.build_options import BuildOptions
 from gpulab.h5.build_pixels import (
     apply_window,
@@ -24,7 +24,6 @@ from gpulab.h5.build_pixels import (
 )
 from gpulab.h5.build_survey import Seen, Survey
 from gpulab.h5.images import Planes, open_planes
-from gpulab.h5.limits import readable
 from gpulab.h5.write import PartWriter
 
 BATCH_BYTES = 16 << 20
@@ -37,6 +36,7 @@ class Sample:
     Attributes:
         sample_id: Name of the sample.
         group: Patient, volume, …; None without groups.
+        weight: How much it counts in training; None without weights.
         source: Identifier of the image file.
         height: Rows before resizing.
         width: Columns before resizing.
@@ -48,6 +48,7 @@ class Sample:
 
     sample_id: str
     group: str | None
+    weight: float | None
     source: str
     height: int
     width: int
@@ -57,72 +58,11 @@ class Sample:
     maximum: float
 
 
-def sample_ids(seen: Seen) -> list[str]:
-    """Return the name of every slice of a file: `name`, or `name_s012` where there are several."""
-    name = readable(seen.pair.name, MAX_NAME)
-    if seen.count == 1:
-        return [name]
-    return [f"{name}_s{index:03d}" for index in range(seen.count)]
-
-
-def group_names(
-    found: Survey, options: BuildOptions, table: dict[str, str] | None = None
-) -> dict[str, str] | None:
-    """Say to which group each sample belongs.
-
-    Args:
-        found: All files.
-        options: Where groups come from.
-        table: For `table`: sample name, file name, or file name without ending, to group.
-
-    Returns:
-        Group by sample name; None without groups.
-
-    Raises:
-        InputError: Two samples of one name, a pattern that does not fit, or names that the table
-            lacks.
-    """
-    owners: dict[str, Seen] = {}
-    for seen in found.seen:
-        for name in sample_ids(seen):
-            if name in owners:
-                raise InputError(f"Two samples would be called {name}, rename one of the files")
-            owners[name] = seen
-    if options.groups == "none":
-        return None
-    if options.groups == "auto":
-        several = any(seen.count > 1 for seen in found.seen)
-        return {n: readable(s.pair.name, MAX_NAME) for n, s in owners.items()} if several else None
-    if options.groups == "pattern" and options.group_pattern is not None:
-        names = [seen.pair.image.identifier for seen in found.seen]
-        keys = dict(zip(names, options.group_pattern.keys(names), strict=True))
-        return {n: readable(keys[s.pair.image.identifier], MAX_NAME) for n, s in owners.items()}
-    return _from_table(owners, table or {})
-
-
-def _from_table(owners: dict[str, Seen], table: dict[str, str]) -> dict[str, str]:
-    groups: dict[str, str] = {}
-    missing: list[str] = []
-    for name, seen in owners.items():
-        keys = (name, seen.pair.image.identifier, seen.pair.name)
-        group = next((table[key] for key in keys if key in table), None)
-        if group is None:
-            missing.append(name)
-        else:
-            groups[name] = readable(group, MAX_NAME)
-    if missing:
-        raise InputError(
-            f"The table of groups lacks {len(missing)} of {len(owners)} samples: "
-            f"{listing(missing)}; add them, by the name of the sample or of its file"
-        )
-    return groups
-
-
 def build(
     path: Path,
     found: Survey,
     options: BuildOptions,
-    groups: dict[str, str] | None = None,
+    each: EachSample | None = None,
 ) -> list[Sample]:
     """Write the dataset; memory holds one slice and a batch of finished ones.
 
@@ -130,7 +70,7 @@ def build(
         path: HDF5 file to write.
         found: What `survey` found.
         options: How to build.
-        groups: Group of every sample name; None without groups.
+        each: Groups and weights; None without any.
 
     Returns:
         The samples in the order in which they were written.
@@ -154,7 +94,7 @@ def build(
         attributes=_attributes(found, options),
     ) as writer:
         waiting: list[tuple[Sample, NDArray[Any], NDArray[np.uint8] | None]] = []
-        for item in _samples(found, options, groups):
+        for item in _samples(found, options, each or EachSample()):
             waiting.append(item)
             rows.append(item[0])
             if len(waiting) == batch:
@@ -198,15 +138,16 @@ def _write(
         masks,
         [sample.sample_id for sample, _, _ in waiting],
         [sample.group for sample, _, _ in waiting if sample.group is not None],
+        [sample.weight for sample, _, _ in waiting if sample.weight is not None],
     )
 
 
 def _samples(
-    found: Survey, options: BuildOptions, groups: dict[str, str] | None
+    found: Survey, options: BuildOptions, each: EachSample
 ) -> Iterator[tuple[Sample, NDArray[Any], NDArray[np.uint8] | None]]:
     total, told, taken = len(found.seen), 0.0, 0
     for number, seen in enumerate(found.seen, start=1):
-        for item in _file_samples(seen, found, options, groups):
+        for item in _file_samples(seen, found, options, each):
             taken += 1
             yield item
         if number == total or number / total >= told + 0.05:
@@ -215,7 +156,7 @@ def _samples(
 
 
 def _file_samples(
-    seen: Seen, found: Survey, options: BuildOptions, groups: dict[str, str] | None
+    seen: Seen, found: Survey, options: BuildOptions, each: EachSample
 ) -> Iterator[tuple[Sample, NDArray[Any], NDArray[np.uint8] | None]]:
     pair, names = seen.pair, sample_ids(seen)
     step = options.step if options.slices == "nth" else 1
@@ -229,7 +170,8 @@ def _file_samples(
             image = _image(images, index, found, options)
             sample = Sample(
                 names[index],
-                groups[names[index]] if groups is not None else None,
+                None if each.groups is None else each.groups[names[index]],
+                None if each.weights is None else each.weights[names[index]],
                 pair.image.identifier,
                 seen.height,
                 seen.width,

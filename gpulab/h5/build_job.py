@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.errors import InputError
-from gpulab.h5.build import Sample, build, group_names
+from gpulab.h5.build import Sample, build
+from gpulab.h5.build_each import each_sample
 from gpulab.h5.build_names import match, read_table
 from gpulab.h5.build_options import BuildOptions, options_of
 from gpulab.h5.build_preview import draw_preview
@@ -36,7 +37,7 @@ def build_job(params: dict[str, Any], outputs: OutputFolder) -> None:
     Args:
         params: Parameters of the tool with `files`, because Galaxy's parameter file leaves out what
             elements of collections are called: lists `images` and `masks` of objects with
-            `identifier` and `path`, and `group_table`, a path or None.
+            `identifier` and `path`, and `group_table` and `weight_table`, paths or None.
         outputs: Gets `dataset.h5`, `samples.tabular` and `preview.png`.
 
     Raises:
@@ -51,12 +52,12 @@ def build_job(params: dict[str, Any], outputs: OutputFolder) -> None:
     pairs = match(images, masks if with_masks else None, options.match, options.match_mask)
     print(f"{len(pairs)} images{' with masks' if with_masks else ''}, looking at all of them")
     found = survey(pairs, options)
-    table = params["files"].get("group_table")
-    if options.groups == "table" and not table:
+    groups, weights = (_table(params["files"], what) for what in ("group", "weight"))
+    if options.groups == "table" and groups is None:
         raise InputError("Groups shall come from a table but none was given, give one")
-    groups = group_names(found, options, read_table(Path(table)) if table else None)
+    each = each_sample(found, options, groups, weights)
     dataset = outputs.file("dataset.h5")
-    samples = build(dataset, found, options, groups)
+    samples = build(dataset, found, options, each)
     write_table(outputs.file("samples.tabular"), samples)
     draw_preview(dataset, outputs.file("preview.png"))
     _tell(dataset, found, options, samples)
@@ -67,6 +68,11 @@ def _files(files: dict[str, Any], key: str, role: str) -> list[SourceFile]:
         SourceFile(str(item["identifier"]), Path(item["path"]), role)
         for item in files.get(key) or []
     ]
+
+
+def _table(files: dict[str, Any], what: str) -> dict[str, str] | None:
+    path = files.get(f"{what}_table")
+    return read_table(Path(path), f"{what}s") if path else None
 
 
 def write_table(path: Path, samples: Sequence[Sample]) -> None:
@@ -105,5 +111,8 @@ def _tell(dataset: Path, found: Survey, options: BuildOptions, samples: Sequence
         )
     groups = {s.group for s in samples if s.group is not None}
     print(f"groups: {len(groups) or 'none'}")
+    weights = [s.weight for s in samples if s.weight is not None]
+    if weights:
+        print(f"weights: {min(weights):g} to {max(weights):g}")
     print(f"dataset.h5: {in_words(dataset.stat().st_size)}")
     sys.stdout.flush()

@@ -206,33 +206,37 @@ def _complete(
         )
 
 
-def read_table(path: Path) -> dict[str, str]:
-    """Read a tab-separated table of two columns: sample or file name, group.
+def read_table(path: Path, what: str) -> dict[str, str]:
+    """Read a tab-separated table of two columns: sample or file name, and something of it.
+
+    Args:
+        path: An untrusted file.
+        what: What the second column holds, for messages: "groups" or "weights".
 
     Raises:
-        InputError: It is no such table, or gives one name two groups.
+        InputError: It is no such table, or tells two things of one name.
     """
     try:
         if path.stat().st_size > MAX_TABLE_BYTES:
-            raise InputError("The table of groups is larger than 16 MB, give two columns alone")
+            raise InputError(f"The table of {what} is larger than 16 MB, give two columns alone")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as error:
         raise InputError(
-            "The table of groups cannot be read, give a tab-separated text file"
+            f"The table of {what} cannot be read, give a tab-separated text file"
         ) from error
-    groups: dict[str, str] = {}
+    found: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         cells = [cell.strip() for cell in line.split("\t")]
         if len(cells) != 2 or not all(cells):
             raise InputError(
-                f"Line {number} of the table of groups has {len(cells)} columns or an empty one, "
-                f"give two columns with a tab between: name and group"
+                f"Line {number} of the table of {what} has {len(cells)} columns or an empty one, "
+                f"give two columns with a tab between, the name first"
             )
-        if groups.setdefault(cells[0], cells[1]) != cells[1]:
+        if found.setdefault(cells[0], cells[1]) != cells[1]:
             raise InputError(
-                f"The table of groups puts {readable(cells[0])} into {readable(groups[cells[0]])} "
-                f"and into {readable(cells[1])}, leave one"
+                f"The table of {what} tells {readable(found[cells[0]])} and {readable(cells[1])} "
+                f"of {readable(cells[0])}, leave one"
             )
-    return groups
+    return found

@@ -14,14 +14,13 @@ from h5py import h5t
 from numpy.typing import NDArray
 
 from gpulab.errors import InputError
+from gpulab.h5.each_sample import GROUPS, SAMPLE_IDS, read_names, read_weights
 from gpulab.h5.labels import MAX_CLASSES, MaskForm, class_numbers, form_of_values, whole_numbers
 from gpulab.h5.limits import MIB, readable
 from gpulab.h5.safe import (
     get_dataset,
-    has_dataset,
     open_untrusted,
     read_rows,
-    read_strings,
     reading,
 )
 
@@ -42,6 +41,8 @@ class Part:
         sample_ids: One name a sample, made up (`sample_00001`) where the file has none. Printable,
             but not safe as file names.
         groups: One name a sample, such as the patient; None where the file has none.
+        weights: How much each sample counts, float64 (n,), 0 or more and not all 0; None where they
+            were not asked for or the file has none.
     """
 
     label: str
@@ -50,6 +51,7 @@ class Part:
     mask_form: MaskForm | None
     sample_ids: list[str]
     groups: list[str] | None
+    weights: NDArray[np.float64] | None = None
 
     @property
     def n(self) -> int:
@@ -172,8 +174,9 @@ def open_part(
     *,
     images: str = "images",
     masks: str | None = "masks",
-    sample_ids: str | None = "sample_ids",
-    groups: str | None = "groups",
+    sample_ids: str | None = SAMPLE_IDS,
+    groups: str | None = GROUPS,
+    weights: str | None = None,
     label: str = "training data",
     max_bytes: int | None = None,
 ) -> Iterator[Part]:
@@ -183,8 +186,10 @@ def open_part(
         path: An untrusted HDF5 file.
         images: Name of the images in it.
         masks: Name of the masks; None for images alone.
-        sample_ids: Name of the sample names, taken where they are there; None for made-up ones.
-        groups: Name of the groups, taken where they are there; None for no groups.
+        sample_ids: Name of the sample names; None for made-up ones. They and the next two may be
+            missing under their usual names, under another they must be there.
+        groups: Name of the groups; None for no groups.
+        weights: Name of the weights; None for no weights.
         label: What the user calls this input, for messages.
         max_bytes: Refuse images or masks with more unpacked bytes than this.
 
@@ -201,14 +206,15 @@ def open_part(
                 _check_pair(pictures, painted, label)
                 form = _mask_form(painted, label)
             count = len(pictures)
-            names = _names(file, sample_ids, count, label)
+            names = read_names(file, sample_ids, count, label, usual=SAMPLE_IDS)
             part = Part(
                 label=label,
                 images=pictures,
                 masks=painted,
                 mask_form=form,
                 sample_ids=names or [f"sample_{index:05d}" for index in range(1, count + 1)],
-                groups=_names(file, groups, count, label),
+                groups=read_names(file, groups, count, label, usual=GROUPS),
+                weights=read_weights(file, weights, count, label),
             )
         yield part
 
@@ -282,15 +288,3 @@ def _declared_classes(masks: h5py.Dataset) -> int | None:
     if attribute.shape != () or attribute.get_type().get_class() != h5t.INTEGER:
         return None
     return int(masks.attrs[CLASSES_ATTRIBUTE])
-
-
-def _names(file: h5py.File, name: str | None, n: int, label: str) -> list[str] | None:
-    if not name or not has_dataset(file, name):
-        return None
-    dataset = get_dataset(file, name, label, strings=True)
-    if dataset.ndim != 1 or dataset.shape[0] != n:
-        raise InputError(
-            f"The {dataset_label(dataset, label)} has the shape {_shape(dataset)}, it needs one "
-            f"name for each of the {n} samples"
-        )
-    return read_strings(dataset, label)

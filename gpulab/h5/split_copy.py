@@ -72,10 +72,11 @@ class PartCopy:
         masks: NDArray[Any],
         labels: NDArray[np.uint8],
         sample_ids: Sequence[str],
-        groups: Sequence[str],
+        groups: Sequence[str] = (),
+        weights: Sequence[float] = (),
     ) -> None:
         """Write samples, in the types in which they came, and take note of them."""
-        self.writer.append(images, masks, sample_ids, groups)
+        self.writer.append(images, masks, sample_ids, groups, weights)
         self.fractions.extend((labels > 0).mean(axis=(1, 2)).tolist())
         for image in images.astype(self.digest_dtype, copy=False):
             digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST_BYTES)
@@ -111,14 +112,13 @@ def copy_samples(
         for index, target in enumerate(targets):
             rows = np.flatnonzero(assigned[start:stop] == index)
             if len(rows):
-                names = [source.sample_ids[start + row] for row in rows]
-                groups = source.groups or ()
                 target.add(
                     images[rows],
                     masks[rows],
                     labels[rows],
-                    names,
-                    [groups[start + row] for row in rows] if groups else (),
+                    [source.sample_ids[start + row] for row in rows],
+                    [source.groups[start + row] for row in rows] if source.groups else (),
+                    () if source.weights is None else source.weights[start + rows].tolist(),
                 )
         progress.add(stop - start)
 

@@ -14,7 +14,6 @@ from gpulab import __version__
 from gpulab.errors import InputError
 from gpulab.h5.limits import readable, require_disk
 from gpulab.h5.part import Part, open_part
-from gpulab.h5.safe import has_dataset, open_untrusted
 from gpulab.h5.split_assign import assign
 from gpulab.h5.split_copy import PartCopy, Progress, copy_samples, shared_images
 from gpulab.h5.split_report import draw_preview, summary_line, write_summary
@@ -24,7 +23,6 @@ from gpulab.jobs import OutputFolder
 TOOL = "h5_dataset_split"
 NAMES = ("train", "valid", "test")
 INPUT = "data set"
-DEFAULT_SAMPLE_IDS, DEFAULT_GROUPS = "sample_ids", "groups"
 _SUM_TOLERANCE = 0.0101  # three times 0.33 is meant as thirds
 
 
@@ -117,19 +115,10 @@ def _renamed(path: Path, part: str, images: str, masks: str) -> Iterator[Part]:
 @contextmanager
 def _whole(path: Path, how: dict[str, Any]) -> Iterator[Part]:
     """Open the data set that is to be split by fraction."""
-    optional: dict[str, Any] = {}
-    with open_untrusted(path, INPUT) as file:
-        for key, default in (("sample_ids", DEFAULT_SAMPLE_IDS), ("groups", DEFAULT_GROUPS)):
-            name = (how.get(key) or "").strip() or None
-            if name and name != default and not has_dataset(file, name):
-                raise InputError(
-                    f"The {INPUT} has no dataset {readable(name)} for the {key}, correct the name "
-                    f"or leave it empty"
-                )
-            optional[key] = name
-    with open_part(
-        path, images=how["images"], masks=how["masks"], label=INPUT, **optional
-    ) as opened:
+    each: dict[str, Any] = {
+        key: (how.get(key) or "").strip() for key in ("sample_ids", "groups", "weights")
+    }
+    with open_part(path, images=how["images"], masks=how["masks"], label=INPUT, **each) as opened:
         yield opened
 
 

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gpulab.h5.each_sample import GROUPS, SAMPLE_IDS, WEIGHTS
 from gpulab.h5.limits import MIB
 from gpulab.h5.part import CLASSES_ATTRIBUTE
 
@@ -19,7 +20,7 @@ GZIP_LEVEL = 4
 
 
 class PartWriter:
-    """Writes `images`, `masks`, `sample_ids` and `groups` to a new HDF5 file.
+    """Writes `images`, `masks`, `sample_ids`, `groups` and `sample_weight` to a new HDF5 file.
 
     Args:
         path: File to write; replaced when there.
@@ -46,8 +47,7 @@ class PartWriter:
     ) -> None:
         self.written = 0
         self._samples = samples
-        self._sample_ids: list[str] = []
-        self._groups: list[str] = []
+        self._each: dict[str, list[Any]] = {}
         # The cache must hold a chunk that is filled by several small appends.
         self._file = h5py.File(path, "w", rdcc_nbytes=4 * CHUNK_BYTES)
         self._file.attrs.update(dict(attributes or {}))
@@ -64,6 +64,7 @@ class PartWriter:
         masks: NDArray[Any] | None = None,
         sample_ids: Sequence[str] = (),
         groups: Sequence[str] = (),
+        weights: Sequence[float] = (),
     ) -> None:
         """Add samples.
 
@@ -72,6 +73,7 @@ class PartWriter:
             masks: (b, ...) in the shape given for one mask.
             sample_ids: One name a sample, for all samples of the file or for none.
             groups: One name a sample, for all samples of the file or for none.
+            weights: How much each sample counts, for all samples of the file or for none.
 
         Raises:
             ValueError: Counts or shapes do not fit; a defect of the caller.
@@ -79,8 +81,9 @@ class PartWriter:
         count = len(images)
         if (masks is None) != (self._masks is None) or (masks is not None and len(masks) != count):
             raise ValueError(f"{count} images need as many masks")
-        if len(sample_ids) not in (0, count) or len(groups) not in (0, count):
-            raise ValueError(f"{count} images need as many names, or none")
+        each = {SAMPLE_IDS: sample_ids, GROUPS: groups, WEIGHTS: weights}
+        if any(len(values) not in (0, count) for values in each.values()):
+            raise ValueError(f"{count} images need as many names and weights, or none")
         start, stop = self.written, self.written + count
         for dataset, values in ((self._images, images), (self._masks, masks)):
             if dataset is not None:
@@ -89,24 +92,25 @@ class PartWriter:
                 elif stop > self._samples:
                     raise ValueError(f"More than the {self._samples} samples announced")
                 dataset[start:stop] = values
-        self._sample_ids.extend(sample_ids)
-        self._groups.extend(groups)
+        for name, told in each.items():
+            self._each.setdefault(name, []).extend(told)
         self.written = stop
 
     def close(self) -> None:
-        """Write the names and close the file.
+        """Write names and weights and close the file.
 
         Raises:
-            ValueError: Not every sample has its name, or samples are missing.
+            ValueError: Not every sample has its name or weight, or samples are missing.
         """
         with self._file:
             if self._samples not in (None, self.written):
                 raise ValueError(f"{self.written} of {self._samples} samples were written")
-            for name, values in (("sample_ids", self._sample_ids), ("groups", self._groups)):
-                if values:
-                    if len(values) != self.written:
-                        raise ValueError(f"{len(values)} {name} for {self.written} samples")
-                    self._file.create_dataset(name, data=values, dtype=h5py.string_dtype("utf-8"))
+            for name, told in self._each.items():
+                if told:
+                    if len(told) != self.written:
+                        raise ValueError(f"{len(told)} {name} for {self.written} samples")
+                    dtype = np.float64 if name == WEIGHTS else h5py.string_dtype("utf-8")
+                    self._file.create_dataset(name, data=told, dtype=dtype)
 
     def __enter__(self) -> PartWriter:
         return self

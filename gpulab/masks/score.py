@@ -160,7 +160,7 @@ class Scorer:
         self, threshold: float, number: int, counts: Counts, values: dict[str, float], note: str
     ) -> Score:
         name = self.foreground[number - 1]
-        true, predicted = counts.tp + counts.fn, counts.tp + counts.fp
+        true, predicted = round(counts.tp + counts.fn), round(counts.tp + counts.fp)
         return Score(self.model, threshold, "", "", name, values, true, predicted, note)
 
     def scores(self) -> list[Score]:

@@ -17,7 +17,7 @@ STEPS = 200
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels of one foreground class.
+    """Pixels of one foreground class; no whole numbers where images have weights.
 
     Attributes:
         tp: True positives.
@@ -26,10 +26,10 @@ class Counts:
         tn: True negatives.
     """
 
-    tp: int
-    fp: int
-    fn: int
-    tn: int
+    tp: float
+    fp: float
+    fn: float
+    tn: float
 
     @property
     def dice(self) -> float:
@@ -57,7 +57,7 @@ class Counts:
         return _ratio(self.tp, self.tp + self.fp)
 
 
-def _ratio(part: int, whole: int, empty: float = float("nan")) -> float:
+def _ratio(part: float, whole: float, empty: float = float("nan")) -> float:
     return part / whole if whole else empty
 
 
@@ -70,24 +70,40 @@ class ProbabilityHistogram:
 
     def __init__(self, classes: int) -> None:
         shape = (classes - 1, STEPS + 1)
-        self.positive: NDArray[np.int64] = np.zeros(shape, np.int64)
-        self.negative: NDArray[np.int64] = np.zeros(shape, np.int64)
+        # Exact for whole numbers up to 2^53 pixels.
+        self.positive: NDArray[np.float64] = np.zeros(shape)
+        self.negative: NDArray[np.float64] = np.zeros(shape)
 
-    def add(self, labels: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
+    def add(
+        self,
+        labels: NDArray[np.uint8],
+        probabilities: NDArray[np.float32],
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
         """Count a batch.
 
         Args:
             labels: True class numbers, uint8 (b, h, w).
             probabilities: Float32 (b, h, w, classes) in [0, 1].
+            weights: How much the pixels of each image count, float64 (b,), 0 or more; None for 1.
         """
+        if weights is not None:
+            for label, image, weight in zip(labels, probabilities, weights, strict=True):
+                self._count(label, image, float(weight))
+            return
+        self._count(labels, probabilities, 1.0)
+
+    def _count(
+        self, labels: NDArray[np.uint8], probabilities: NDArray[np.float32], weight: float
+    ) -> None:
         for row in range(len(self.positive)):
             # Bin k holds (k - 1, k] steps. The small subtraction keeps 0.30000001, meant as 0.3,
             # out of what lies above the threshold 0.3.
             step = np.ceil(probabilities[..., row + 1] * STEPS - 1e-4)
             step = np.clip(np.nan_to_num(step), 0, STEPS).astype(np.int64)
             true = labels == row + 1
-            self.positive[row] += np.bincount(step[true], minlength=STEPS + 1)
-            self.negative[row] += np.bincount(step[~true], minlength=STEPS + 1)
+            self.positive[row] += weight * np.bincount(step[true], minlength=STEPS + 1)
+            self.negative[row] += weight * np.bincount(step[~true], minlength=STEPS + 1)
 
     def counts(self, threshold: float) -> list[Counts]:
         """Return the counts of each foreground class where probability > threshold is foreground.
@@ -100,10 +116,10 @@ class ProbabilityHistogram:
         for positive, negative in zip(self.positive, self.negative, strict=True):
             found.append(
                 Counts(
-                    tp=int(positive[above:].sum()),
-                    fp=int(negative[above:].sum()),
-                    fn=int(positive[:above].sum()),
-                    tn=int(negative[:above].sum()),
+                    tp=float(positive[above:].sum()),
+                    fp=float(negative[above:].sum()),
+                    fn=float(positive[:above].sum()),
+                    tn=float(negative[:above].sum()),
                 )
             )
         return found

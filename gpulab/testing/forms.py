@@ -31,6 +31,7 @@ def split_by_fraction() -> dict[str, Any]:
         "masks": "masks",
         "sample_ids": "sample_ids",
         "groups": "groups",
+        "weights": "sample_weight",
         "train_fraction": 0.8,
         "valid_fraction": 0.1,
         "test_fraction": 0.1,

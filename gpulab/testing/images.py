@@ -214,3 +214,9 @@ def series(path: Path) -> None:
 def groups(path: Path) -> None:
     """Write a table of patients for the PNG slices."""
     path.write_text("sample\tpatient\n1\tA\n2\tA\n3.png\tB\n", encoding="utf-8")
+
+
+@test_file("build/weights.tabular")
+def weights(path: Path) -> None:
+    """Write a table of how much the PNG slices count."""
+    path.write_text("sample\tweight\n1\t1\n2\t1\n3.png\t2.5\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from gpulab.testing.phantoms import one_hot, phantom_slices
 
 @test_file("grouped.h5")
 def grouped(path: Path) -> None:
-    """Write an undivided data set of ten patients with class numbers 0 and 255."""
+    """Write an undivided data set of ten patients with class numbers 0 and 255, and weights."""
     images, labels = phantom_slices(60, 32, seed=21)
     names = [f"patient {index % 10:02d}".encode() for index in range(60)]
     ids = [f"slice {index:02d}".encode() for index in range(60)]
@@ -22,6 +22,7 @@ def grouped(path: Path) -> None:
         file.create_dataset("images", data=images, compression="gzip", chunks=(10, 32, 32, 1))
         file.create_dataset("masks", data=labels * np.uint8(255), compression="gzip")
         file["sample_ids"], file["groups"] = np.array(ids), np.array(names)
+        file["sample_weight"] = np.array([3 if index % 10 < 2 else 1 for index in range(60)])
 
 
 @test_file("repeated.h5")

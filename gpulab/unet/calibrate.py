@@ -37,19 +37,24 @@ def calibrate(model: Any, validation: Samples, batch_size: int, multiple: int) -
     Returns:
         The temperature, from 1, which changes nothing, to 10.
     """
-    scores, labels = _sampled_scores(model, validation, batch_size, multiple)
-    temperature = fit_temperature(scores, labels)
+    scores, labels, weights = _sampled_scores(model, validation, batch_size, multiple)
+    temperature = fit_temperature(scores, labels, weights)
     layer = model.get_layer(SCORES_LAYER)
     layer.set_weights([weights / np.float32(temperature) for weights in layer.get_weights()])
     return temperature
 
 
-def fit_temperature(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+def fit_temperature(
+    scores: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     """Return the temperature with the smallest mean negative log-likelihood.
 
     Args:
         scores: Float32 (pixels, classes), what a softmax makes probabilities of.
         labels: True class numbers, uint8 (pixels,).
+        weights: How much each pixel counts, float64 (pixels,); None for all the same.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
@@ -58,7 +63,8 @@ def fit_temperature(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> f
 
     def loss(logarithm: float) -> float:
         factor = np.float32(np.exp(-logarithm))
-        return float(np.mean(logsumexp(scores * factor, axis=1) - true * factor, dtype=np.float64))
+        each = (logsumexp(scores * factor, axis=1) - true * factor).astype(np.float64)
+        return float(np.average(each, weights=weights))
 
     bounds = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.005})
@@ -67,8 +73,8 @@ def fit_temperature(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> f
 
 def _sampled_scores(
     model: Any, samples: Samples, batch_size: int, multiple: int
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return scores and labels of some pixels, evenly of the samples and at random of each."""
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64] | None]:
+    """Return scores, labels and weights of pixels, evenly of the samples, at random of each."""
     random = np.random.default_rng(0)
     chosen = samples.evenly(MOST_SAMPLES)
     quota = min(MOST_PIXELS // len(chosen), samples.height * samples.width)
@@ -80,7 +86,10 @@ def _sampled_scores(
             pixels = random.choice(label.size, quota, replace=False)
             scores.append(_scores(probabilities.reshape(label.size, -1)[pixels]))
             kept.append(label.reshape(-1)[pixels])
-    return np.concatenate(scores), np.concatenate(kept)
+    weights = samples.weights_of(chosen)
+    if weights is not None:
+        weights = np.repeat(weights, quota)
+    return np.concatenate(scores), np.concatenate(kept), weights
 
 
 def _scores(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpulab.errors import InputError
+from gpulab.h5.each_sample import WEIGHTS
 from gpulab.h5.limits import require_disk
 from gpulab.h5.part import Part, open_part
 from gpulab.unet.augment import Augmentation, augment_batch
@@ -56,6 +57,8 @@ class Samples:
         channels: Image channels.
         classes: Classes, background included.
         groups: Group of each sample, such as the patient; None where the file has none.
+        weights: How much each sample counts, float64 (samples,) with the mean 1; None where the
+            file tells nothing.
         statistics: What was seen while copying.
     """
 
@@ -65,6 +68,7 @@ class Samples:
         self.height, self.width = part.height, part.width
         self.channels, self.classes = part.channels, part.classes
         self.groups = part.groups
+        self.weights = None if part.weights is None else _mean_one(part.weights)
         pixels = part.n * part.height * part.width
         require_disk(
             pixels * (part.channels * 4 + 1), Path(scratch.filename).parent, f"decoded {label}"
@@ -105,9 +109,19 @@ class Samples:
         return images, labels
 
     def evenly(self, most: int) -> NDArray[np.int64]:
-        """Return the indices of all samples, or of `most` at equal distances, int64."""
-        count = min(len(self), most)
-        return np.linspace(0, len(self) - 1, count).round().astype(np.int64)
+        """Return the indices of all samples that count, or of `most` at equal distances, int64."""
+        counting = np.arange(len(self)) if self.weights is None else np.flatnonzero(self.weights)
+        count = min(len(counting), most)
+        return counting[np.linspace(0, len(counting) - 1, count).round().astype(np.int64)]
+
+    @property
+    def foreground(self) -> float:
+        """Share of pixels that are not background, those of each sample as its weight says."""
+        return float(np.average(self.statistics.each_foreground, weights=self.weights))
+
+    def weights_of(self, indices: NDArray[np.int64] | slice) -> NDArray[np.float64] | None:
+        """Return how much some samples count, float64 (b,); None where all count the same."""
+        return None if self.weights is None else self.weights[indices]
 
     def batches(self, size: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
         """Yield all samples in order, in batches of at most `size`."""
@@ -115,9 +129,14 @@ class Samples:
             yield self.read(np.arange(start, min(start + size, len(self))))
 
 
+def _mean_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares = weights / weights.max()  # the sum of very large ones would be infinite
+    return np.asarray(shares / shares.mean(), np.float64)
+
+
 @contextmanager
 def open_samples(
-    path: Path, scratch_folder: Path, *, images: str, masks: str, label: str
+    path: Path, scratch_folder: Path, *, images: str, masks: str, label: str, weights: str = WEIGHTS
 ) -> Iterator[Samples]:
     """Check one part of a dataset and copy it to a scratch file that is deleted afterwards.
 
@@ -127,6 +146,8 @@ def open_samples(
         images: Name of the dataset of images.
         masks: Name of the dataset of masks.
         label: What the file is, for messages: "training data" or "validation data".
+        weights: Name of the dataset of weights, which may be missing under its usual name; empty
+            for none.
 
     Yields:
         The samples.
@@ -135,7 +156,9 @@ def open_samples(
         InputError: The file, its images or its masks cannot be used.
     """
     with ExitStack() as stack:
-        part = stack.enter_context(open_part(path, images=images, masks=masks, label=label))
+        part = stack.enter_context(
+            open_part(path, images=images, masks=masks, weights=weights, label=label)
+        )
         scratch_path = scratch_folder / f".scratch-{label.replace(' ', '-')}.h5"
         stack.callback(scratch_path.unlink, missing_ok=True)
         scratch = stack.enter_context(h5py.File(scratch_path, "w"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpulab.jobs import OutputFolder
 from gpulab.models.metadata import ModelMetadata
@@ -56,17 +57,14 @@ def train_job(params: dict[str, Any], outputs: OutputFolder) -> None:
     with ExitStack() as stack:
         print("Reading and checking the training and validation data")
 
-        def samples(kind: str, path: Path, images: str, masks: str) -> Samples:
-            folder, label = outputs.path, f"{kind} data"
-            return stack.enter_context(
-                open_samples(path, folder, images=images, masks=masks, label=label)
+        training, validation = (
+            stack.enter_context(
+                open_samples(path, outputs.path, label=f"{kind} data", **asdict(names))
             )
-
-        training = samples(
-            "training", inputs.training, inputs.training_images, inputs.training_masks
-        )
-        validation = samples(
-            "validation", inputs.validation, inputs.validation_images, inputs.validation_masks
+            for kind, path, names in (
+                ("training", inputs.training, inputs.training_names),
+                ("validation", inputs.validation, inputs.validation_names),
+            )
         )
         run_training(settings, inputs, training, validation, outputs, clock, half=half)
 
@@ -156,7 +154,7 @@ def _export_half(
     """Write the model in 16 bits and tell what that changes, for the report."""
     from gpulab.unet.half import MOST_COMPARED, dice_of, write_half
 
-    compared = min(len(validation), MOST_COMPARED)
+    compared = len(validation.evenly(MOST_COMPARED))
     print(f"Exporting it in 16 bits as well; both models predict {compared} validation samples")
     full, half = outputs.path / "model.onnx", outputs.file("model_float16.onnx")
     write_half(full, half)
@@ -183,6 +181,10 @@ def _write_history(trained: TrainedModel, path: Path) -> None:
             writer.writerow(
                 {name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()}
             )
+
+
+def _range(weights: NDArray[np.float64] | None) -> str:
+    return "all the same" if weights is None else f"{weights.min():.2f} to {weights.max():.2f}"
 
 
 def _report(
@@ -220,7 +222,7 @@ def _report(
     report.image("curves")
     report.heading("Data")
     report.table(
-        ("Part", "Samples", "Size", "Mean grey value", "Foreground"),
+        ("Part", "Samples", "Size", "Mean grey value", "Foreground", "Weights"),
         [
             (
                 name,
@@ -228,6 +230,7 @@ def _report(
                 f"{part.height} × {part.width} × {part.channels}",
                 f"{part.statistics.mean:.1f}",
                 f"{part.statistics.foreground:.2%}",
+                _range(part.weights),
             )
             for name, part in zip(("training", "validation"), parts, strict=True)
         ],

@@ -103,6 +103,24 @@ def rare_shares(alike: NDArray[np.float64]) -> NDArray[np.float64]:
     return _half_even(1.0 / alike)
 
 
+def weighted_shares(
+    shares: NDArray[np.float64] | None, weights: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Return how often to draw each sample, given what it counts: twice as often for twice as much.
+
+    Args:
+        shares: How often each would come without weights, float64 (samples,); None for once each.
+        weights: How much each counts, float64 (samples,), not all zero; None for all the same.
+
+    Returns:
+        Shares with the mean 1, float64 (samples,); None for once each.
+    """
+    if weights is None:
+        return shares
+    weighted = weights if shares is None else shares * weights
+    return np.asarray(weighted / weighted.mean(), np.float64)
+
+
 def _half_even(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mix even shares with weighted ones, so that nothing is left out and nothing takes over."""
     shares = np.minimum(0.5 + 0.5 * weights / weights.mean(), LARGEST_SHARE)

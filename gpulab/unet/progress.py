@@ -29,7 +29,8 @@ class EpochRecord:
     """One row of the learning history; all measures are of the foreground alone.
 
     `val_dice` to `val_specificity` are those at threshold 0.5, `val_best_dice` is the Dice at the
-    threshold that is best for this epoch, `val_best_threshold`.
+    threshold that is best for this epoch, `val_best_threshold`. Where the validation data have
+    weights, they hold for all but the losses.
     """
 
     epoch: int
@@ -58,15 +59,17 @@ def evaluate(
         multiple: Height and width are padded to multiples of this, and cut back.
 
     Returns:
-        The mean loss, and the pixels counted by truth and probability.
+        The mean loss, in which all samples count the same, and the pixels counted by truth and
+        probability, those of a sample as much as its weight says.
     """
     histogram = ProbabilityHistogram(samples.classes)
-    total = 0.0
+    total, start = 0.0, 0
     for images, labels in samples.batches(batch_size):
         output = predict_padded(partial(predict, model), images, multiple)
         truth = one_hot(labels, output.shape[-1])
         total += float(loss(truth, output)) * len(labels)
-        histogram.add(labels, output)
+        histogram.add(labels, output, samples.weights_of(np.s_[start : start + len(labels)]))
+        start += len(labels)
     return total / len(samples), histogram
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.errors import InputError
+from gpulab.h5.each_sample import WEIGHTS
 from gpulab.unet.augment import STRENGTHS
 from gpulab.unet.losses import LOSSES
 
@@ -110,6 +111,15 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class DatasetNames:
+    """Names of the datasets inside a file: images, masks, and weights that may be missing."""
+
+    images: str = "images"
+    masks: str = "masks"
+    weights: str = WEIGHTS
+
+
+@dataclass(frozen=True)
 class TrainingInputs:
     """Which files a training run reads, and the names of the datasets in them.
 
@@ -117,19 +127,15 @@ class TrainingInputs:
         training: HDF5 file with the training part.
         validation: HDF5 file with the validation part.
         weights: Weights of an earlier run (safetensors) to continue from, or None.
-        training_images: Name of the training images.
-        training_masks: Name of the training masks.
-        validation_images: Name of the validation images.
-        validation_masks: Name of the validation masks.
+        training_names: Names of the datasets in `training`.
+        validation_names: Names of the datasets in `validation`.
     """
 
     training: Path
     validation: Path
     weights: Path | None = None
-    training_images: str = "images"
-    training_masks: str = "masks"
-    validation_images: str = "images"
-    validation_masks: str = "masks"
+    training_names: DatasetNames = DatasetNames()
+    validation_names: DatasetNames = DatasetNames()
 
 
 def settings_from_params(params: Mapping[str, Any]) -> TrainingSettings:
@@ -160,13 +166,24 @@ def inputs_from_params(params: Mapping[str, Any]) -> TrainingInputs:
                 "h5_dataset_split"
             )
     weights = params.get("weights")
-    names = {name: str(value) for name, value in (params.get("names") or {}).items() if value}
+    names = params.get("names") or {}
     return TrainingInputs(
         training=Path(params["training"]),
         validation=Path(params["validation"]),
         weights=Path(weights) if weights else None,
-        **names,
+        training_names=_names(names, "training"),
+        validation_names=_names(names, "validation"),
     )
+
+
+def _names(form: Mapping[str, Any], part: str) -> DatasetNames:
+    given = {
+        kind: str(form[f"{part}_{kind}"] or "").strip()
+        for kind in ("images", "masks", "weights")
+        if f"{part}_{kind}" in form
+    }
+    # Weights are switched off by an empty name; images and masks there must be.
+    return DatasetNames(**{kind: name for kind, name in given.items() if name or kind == "weights"})
 
 
 def _one_of(what: str, value: str, choices: tuple[str, ...]) -> None:

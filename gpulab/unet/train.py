@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpulab.errors import InputError
 from gpulab.models.runtime import thread_count
@@ -15,10 +14,10 @@ from gpulab.unet.augment import augmentation_for
 from gpulab.unet.calibrate import calibrate
 from gpulab.unet.data import Samples, training_batches
 from gpulab.unet.device import choose_precision, has_gpu
-from gpulab.unet.likeness import count_alike
 from gpulab.unet.losses import Loss, make_loss
 from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet_with
-from gpulab.unet.order import EpochOrder, foreground_shares, group_shares, rare_shares
+from gpulab.unet.order import EpochOrder
+from gpulab.unet.sampling import shares_for
 from gpulab.unet.settings import TrainingSettings
 from gpulab.unet.weights import load_weights
 
@@ -95,12 +94,12 @@ def check_fit(training: Samples, validation: Samples) -> None:
             f"The validation masks have {validation.classes} classes and the training masks "
             f"{training.classes}; give parts of the same dataset"
         )
-    if training.statistics.foreground == 0.0:
+    if training.foreground == 0.0:
         raise InputError(
             "The training masks hold no foreground pixel at all, so there is nothing to learn; "
             "check that the masks dataset is the right one and that class 0 is the background"
         )
-    if validation.statistics.foreground == 0.0:
+    if validation.foreground == 0.0:
         raise InputError(
             "The validation masks hold no foreground pixel at all, so the best epoch cannot be "
             "chosen; move samples with foreground into the validation part"
@@ -154,13 +153,8 @@ def _train(
     loss = make_loss(
         settings.loss, tv_weight=settings.tv_weight, foreground_weight=foreground_weight
     )
-    shares = _shares(settings.sampling, training)
-    if shares is not None:
-        print(
-            f"Sampling {settings.sampling!r}: an image comes {shares.min():.2f} to "
-            f"{shares.max():.2f} times an epoch, {np.count_nonzero(shares > 2)} more than twice"
-        )
     batch_size = min(settings.batch_size, len(training))
+    shares = shares_for(settings.sampling, training)
     order = EpochOrder(len(training), batch_size, settings.seed, shares)
     epochs = settings.epochs_for(len(order), fast=has_gpu())
     _compile(model, settings, loss, len(order) * epochs)
@@ -220,7 +214,7 @@ def _start_at_prior(model: Any, training: Samples) -> None:
     Otherwise the first epochs do nothing but learn that foreground is rare (Lin et al. 2017,
     doi:10.1109/ICCV.2017.324, section 3.3).
     """
-    share = training.statistics.foreground
+    share = training.foreground
     classes = training.classes
     prior = np.full(classes, share / (classes - 1))
     prior[0] = 1 - share
@@ -230,20 +224,10 @@ def _start_at_prior(model: Any, training: Samples) -> None:
     model.get_layer(SCORES_LAYER).bias.assign(bias)
 
 
-def _shares(sampling: str, training: Samples) -> NDArray[np.float64] | None:
-    if sampling == "rare":
-        return rare_shares(count_alike(training))
-    if sampling == "foreground":
-        return foreground_shares(training.statistics.each_foreground)
-    if sampling == "groups" and training.groups is not None:
-        return group_shares(training.groups)
-    return None
-
-
 def _foreground_weight(settings: TrainingSettings, training: Samples) -> float:
     if settings.class_weighting == "none":
         return 1.0
-    share = training.statistics.foreground
+    share = training.foreground
     return float(min((1 - share) / share, LARGEST_FOREGROUND_WEIGHT))
 
 
