@@ -50,7 +50,9 @@ def original_model(base_filters: int, size: int) -> keras.Model:
         x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same")(x)
         x = layers.Dropout(0.2)(layers.Concatenate()([x, skips[level]]))
         x = _block(x, filters)
-    model = keras.Model(image, layers.Conv2D(2, 1, activation="sigmoid")(x))
+    # Float32 whatever the policy: 16 bits cannot tell probabilities near 1 apart.
+    output = layers.Conv2D(2, 1, activation="sigmoid", dtype="float32")(x)
+    model = keras.Model(image, output)
     model.compile(
         keras.optimizers.Adam(0.001),
         original_loss,

@@ -13,6 +13,8 @@ import argparse
 import contextlib
 import multiprocessing
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -93,6 +95,7 @@ def main() -> None:
         for fold in range(arguments.folds)
     ]
     arguments.results.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Told to end"))
     with tempfile.TemporaryDirectory() as folder:
         write_folds(arguments.file, Path(folder), arguments.folds, arguments.smaller)
         _run_missing(runs, Path(folder), arguments)
@@ -147,9 +150,11 @@ def _run_missing(runs: list[Run], folder: Path, arguments: argparse.Namespace) -
             )
     except TimeoutError:
         print("Time is up", flush=True)
+    finally:
+        # Training takes SIGTERM as a request to finish in order.
         for process in list(pool._processes.values()):
             process.kill()
-    pool.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _quiet(run: Run, folder: Path) -> Result:

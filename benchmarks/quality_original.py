@@ -4,6 +4,8 @@ Facts taken over beside those of `benchmarks.original`: 64 filters, batches of 3
 grey values, a tenth of the learning rate after 5 epochs without a smaller validation loss, and the
 weights of the epoch with the smallest. (Its notebook kept these weights and exported the last ones;
 here it gets what it meant.) Its threshold was chosen on test data; here, as for us, on validation.
+It computes in the number format that ours would choose: in bfloat16, where the processor has it,
+its 64 filters take two fifths of the time.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpulab.unet.data import Samples, one_hot
+from gpulab.unet.device import choose_precision
 
 FILTERS, BATCH, EPOCHS = 64, 32, 10
 PATIENCE, FACTOR, LOWEST_RATE = 5, 0.1, 1e-5
@@ -32,6 +35,7 @@ def train_original(training: Samples, validation: Samples, seed: int) -> tuple[A
     from gpulab.unet.progress import validate
 
     keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(choose_precision("auto"))
     model = original_model(FILTERS, training.height)
     x, y = _arrays(training)
     keep = keras.callbacks.EarlyStopping(patience=EPOCHS, restore_best_weights=True)
