@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpulab.masks.decide import image_thresholds, to_labels
 from gpulab.masks.histogram import ScoreHistogram, expected_calibration_error
 
 Result = dict[str, Any]
@@ -19,6 +20,8 @@ HEADER = (
     "seeds",
     "pooled",
     "per image",
+    "pooled, adapted",
+    "per image, adapted",
     "pooled, flips",
     "per image, flips",
     "pooled, all models",
@@ -35,11 +38,26 @@ def dice(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
     return 2 * int((truth & mask).sum()) / total if total else 1.0
 
 
-def score(results: Sequence[Result], key: str) -> tuple[float, float]:
-    """Return pooled Dice and mean Dice of the images over the folds of one seed."""
+def score(results: Sequence[Result], key: str, *, adapt: bool = False) -> tuple[float, float]:
+    """Return pooled Dice and mean Dice of the images over the folds of one seed.
+
+    Args:
+        results: The runs.
+        key: Which probabilities.
+        adapt: Whether each image has its own threshold, as in `unet_predict`.
+    """
     truth = np.concatenate([r["truth"] for r in results])
-    mask = np.concatenate([r[key] > float(r["threshold"]) for r in results])
+    mask = np.concatenate([_masks(r[key], float(r["threshold"]), adapt=adapt) for r in results])
     return dice(truth, mask), float(np.mean([dice(t, m) for t, m in zip(truth, mask, strict=True)]))
+
+
+def _masks(
+    probabilities: NDArray[np.floating[Any]], threshold: float, *, adapt: bool
+) -> NDArray[np.bool_]:
+    if not adapt:
+        return np.asarray(probabilities > threshold)
+    both = np.stack([1 - probabilities, probabilities], axis=-1).astype(np.float32)
+    return np.stack([to_labels(image, image_thresholds(image, threshold)) > 0 for image in both])
 
 
 def calibration_error(results: Sequence[Result], *, calibrated: bool) -> float:
@@ -86,9 +104,9 @@ def row(variant: str, results: dict[tuple[int, int], Result], folds: int) -> tup
     if not full:
         return (variant, 0, *["–"] * (len(HEADER) - 2))
     kept = {key: result for key, result in results.items() if key[1] in full}
-    plain, flips = (
-        np.array([score([results[f, s] for f in range(folds)], key) for s in full])
-        for key in ("plain", "flip")
+    plain, adapted, flips = (
+        np.array([score([results[f, s] for f in range(folds)], key, adapt=adapt) for s in full])
+        for key, adapt in (("plain", False), ("plain", True), ("flip", False))
     )
     errors = [
         np.mean(
@@ -101,6 +119,7 @@ def row(variant: str, results: dict[tuple[int, int], Result], folds: int) -> tup
         variant,
         len(full),
         *(f"{m:.3f} ± {s:.3f}" for m, s in zip(plain.mean(axis=0), spread, strict=True)),
+        *(f"{x:.3f}" for x in adapted.mean(axis=0)),
         *(f"{x:.3f}" for x in flips.mean(axis=0)),
         *(f"{x:.3f}" for x in score(together(kept, "flip"), "flip")),
         *(f"{x:.3f}" for x in errors),

@@ -11,8 +11,9 @@ from mask_jobs import item, make_params, run, table
 
 from gpulab.errors import InputError
 from gpulab.masks.collect import Origin
+from gpulab.masks.decide import to_labels
 from gpulab.masks.mean import MeanOfModels, check_alike, mean_of
-from gpulab.masks.predict import Predictor, to_labels
+from gpulab.masks.predict import Predictor
 from gpulab.masks.sources import Sample
 from gpulab.masks.windows import Fit
 from gpulab.models.session import open_model
@@ -85,10 +86,16 @@ def test_the_mean_of_models_is_written_scored_and_drawn(tmp_path: Path) -> None:
         assert mean.max() <= 1
         assert file["masks_mean"].attrs["model"] == "Mean of 2 models"
         assert file["masks_mean"].attrs["threshold"] == pytest.approx(0.45)
-        expected = to_labels(mean, 0.45)
+        thresholds = file["image_thresholds_mean"][:]
+        assert thresholds.dtype == np.float32 and thresholds.shape == (8, 1)
+        assert 0.225 <= thresholds.min() < thresholds.max() <= np.float32(0.45)
+        expected = np.stack([to_labels(p, t) for p, t in zip(mean, thresholds, strict=True)])
         np.testing.assert_array_equal(file["masks_mean"][..., 0], expected)
     rows = [r for r in table(out / "metrics.tabular") if r["model"] == "Mean of 2 models"]
     assert len(rows) == 8 + 2 and {r["threshold"] for r in rows} == {"0.45"}
+    images = [r for r in rows if r["scope"] == "image"]
+    assert [r["image_threshold"] for r in images] == [f"{t:.3f}" for t in thresholds[:, 0]]
+    assert {r["image_threshold"] for r in rows if r["scope"] != "image"} == {""}
     overlap = (truth & (expected > 0)).sum()
     dice = 2 * overlap / (truth.sum() + (expected > 0).sum())
     assert float(rows[0]["dice"]) == pytest.approx(dice, abs=1e-6)
@@ -96,10 +103,25 @@ def test_the_mean_of_models_is_written_scored_and_drawn(tmp_path: Path) -> None:
     assert len(table(out / "reliability.tabular")) == 3 * 11
     assert len(list((out / "tiff_masks").glob("mean__*.tiff"))) == 8
     report = (out / "report.md").read_text(encoding="utf-8")
-    assert "| Mean of 2 models | – | 0.45 |" in report and "say nothing" not in report
+    used = f"{thresholds.min():.3g} to {thresholds.max():.3g}"
+    assert f"| Mean of 2 models | – | 0.45, by image {used} |" in report
+    assert "Each image was cut at a threshold of its own" in report and "say nothing" not in report
     # Nothing of what was kept meanwhile is left.
     names = {path.name for path in out.iterdir()}
     assert not [name for name in names if name.startswith((".", "mean"))]
+
+
+def test_one_threshold_for_all_images(tmp_path: Path) -> None:
+    params = mean_params(tmp_path, BOTH[:1]) | {"adapt": False}
+    out = run(params, tmp_path)
+    with h5py.File(out / "masks.h5") as file:
+        assert "image_thresholds" not in file
+        threshold = file["masks"].attrs["threshold"]
+        expected = to_labels(file["probabilities"][:], threshold)
+        np.testing.assert_array_equal(file["masks"][..., 0], expected)
+    rows = table(out / "metrics.tabular")
+    assert {r["image_threshold"] for r in rows} == {"", f"{threshold:.3f}"}
+    assert "a threshold of its own" not in (out / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_mean_at_given_thresholds(tmp_path: Path) -> None:
@@ -108,6 +130,7 @@ def test_the_mean_at_given_thresholds(tmp_path: Path) -> None:
     out = run(params, tmp_path)
     with h5py.File(out / "masks.h5") as file:
         assert {"masks_mean_threshold_0.1", "masks_mean_threshold_0.3"} < set(file)
+        assert not [name for name in file if name.startswith("image_thresholds")]
     rows = table(out / "metrics.tabular")
     assert len(rows) == 3 * 2 * (8 + 2)
 
@@ -119,7 +142,7 @@ def test_one_model_has_no_mean_and_that_is_said(tmp_path: Path, capsys: Any) -> 
     assert "so there is no mean" in capsys.readouterr().out
     assert "so there is no mean" in (out / "report.md").read_text(encoding="utf-8")
     with h5py.File(out / "masks.h5") as file:
-        assert set(file) == {"sample_ids", "masks", "probabilities"}
+        assert set(file) == {"sample_ids", "masks", "probabilities", "image_thresholds"}
 
 
 def test_models_of_other_classes_have_no_mean(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpulab.errors import InputError
 from gpulab.h5.images import SourceFile
-from gpulab.masks.predict import Predictor, to_labels
+from gpulab.masks.predict import Predictor
 from gpulab.masks.sources import FileSource, Sample, open_part_source
 from gpulab.masks.windows import Fit, Merger, cut, make_plan
 from gpulab.models.session import open_model
@@ -89,16 +89,6 @@ def test_samples_of_any_size_come_back_in_order(tmp_path: Path, shape: Any, batc
 
 def test_nothing_to_predict_gives_nothing(tmp_path: Path) -> None:
     assert list(Predictor(identity_model(tmp_path), Fit(), 4).run([])) == []
-
-
-def test_labels_take_the_best_class_above_the_threshold() -> None:
-    probabilities = np.array(
-        [[[0.9, 0.1, 0.0], [0.1, 0.5, 0.4], [0.1, 0.3, 0.6], [0.4, 0.3, 0.3]]], dtype=np.float32
-    )
-    assert to_labels(probabilities, 0.45).tolist() == [[0, 1, 2, 0]]
-    assert to_labels(probabilities, 0.2).tolist() == [[0, 1, 2, 1]]
-    edge = np.array([[[0.9, 0.1]]], dtype=np.float32)
-    assert to_labels(edge, 0.1).tolist() == [[0]], "0.1 as float32 is not above 0.1"
 
 
 def test_a_part_streams_its_samples(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gpulab.masks.boundary import boundary, hausdorff_95
+from gpulab.masks.decide import to_labels
 from gpulab.masks.histogram import CURVE_THRESHOLDS, ScoreHistogram, area_under_roc
-from gpulab.masks.predict import to_labels
-from gpulab.masks.score import METRICS, Scorer, count
+from gpulab.masks.score import METRICS, Decided, Scorer, count
 from gpulab.models.overlap import Counts
 
 MASK = hnp.arrays(np.bool_, (9, 11))
@@ -117,8 +117,9 @@ def test_scorer_gives_pooled_mean_and_image_rows_for_each_class() -> None:
     masks[0, :4, 2:4] = 2
     probabilities = np.eye(3, dtype=np.float32)[masks]
     scorer = Scorer("m", [0.5], ["background", "left", "right"])
-    dice = scorer.add("a", probabilities[0], {0.5: masks[0]}, truth[0])
-    scorer.add("b", probabilities[1], {0.5: masks[1]}, truth[1])
+    used = np.array([0.5, 0.25], np.float32)
+    dice = scorer.add("a", probabilities[0], {0.5: Decided(masks[0], used)}, truth[0])
+    scorer.add("b", probabilities[1], {0.5: Decided(masks[1], used)}, truth[1])
     assert dice[0.5] == pytest.approx((2 * 8 / 24 + 2 * 16 / 40) / 2)
     rows = scorer.scores()
     assert [(r.class_name, r.scope, r.sample_id) for r in rows] == [
@@ -137,4 +138,6 @@ def test_scorer_gives_pooled_mean_and_image_rows_for_each_class() -> None:
     assert (pooled.true_pixels, pooled.predicted_pixels) == (16, 8)
     assert "1 of 2 images" in pooled.note and "in 1 both are empty" in pooled.note
     assert set(pooled.values) == set(METRICS)
+    assert [r.image_threshold for r in rows if r.scope == "image"] == [0.5, 0.5, 0.25, 0.25]
+    assert math.isnan(pooled.image_threshold) and math.isnan(mean.image_threshold)
     assert rows[3].note.startswith("both masks are empty")

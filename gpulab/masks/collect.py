@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpulab.jobs import OutputFolder
+from gpulab.masks.decide import image_thresholds, to_labels
 from gpulab.masks.draw import Prediction
 from gpulab.masks.options import PredictOptions, safe_names
-from gpulab.masks.predict import Progress, to_labels
-from gpulab.masks.score import Scorer
+from gpulab.masks.predict import Progress
+from gpulab.masks.score import Decided, Scorer
 from gpulab.masks.sources import ImageSource, Sample
 from gpulab.masks.write import MaskFile, write_tiff
 
@@ -29,7 +30,7 @@ class Origin:
         loss: Name of the loss; empty where unknown.
         threshold: Its own threshold.
         class_names: Names of the classes, the background first.
-        names_known: Whether the model itself names its classes.
+        names_known: Whether the model itself tells its classes and threshold.
     """
 
     label: str
@@ -98,14 +99,18 @@ class Collector:
                 self._masks.write(probabilities_key, sample.number, probabilities)
             masks = {}
             for column in columns:
-                mask = to_labels(probabilities, column.prediction.threshold)
-                masks[column.prediction.threshold] = mask
-                self._keep(column, sample.number, mask, single=not origin.key and len(columns) == 1)
+                decided = _decide(column.prediction, sample.number, probabilities)
+                masks[column.prediction.threshold] = decided
+                single = not origin.key and len(columns) == 1
+                self._keep(column, sample.number, decided.mask, single=single)
             if scorer is not None and sample.truth is not None:
                 dice = scorer.add(sample.name, probabilities, masks, sample.truth)
                 for column in columns:
                     column.prediction.dice[sample.number] = dice[column.prediction.threshold]
             progress.tell(sample.number + 1)
+        for column in columns:
+            if column.prediction.adapted:
+                self._masks.write_thresholds(column.key, column.prediction)
         return [column.prediction for column in columns], scorer
 
     def _columns(self, origin: Origin) -> Sequence[_Column]:
@@ -115,7 +120,14 @@ class Collector:
             key = "_".join(filter(None, ["masks", origin.key]))
             if len(thresholds) > 1:
                 key += f"_threshold_{threshold:g}"
-            prediction = Prediction(origin.label, origin.loss, threshold, origin.class_names)
+            prediction = Prediction(
+                origin.label,
+                origin.loss,
+                threshold,
+                origin.class_names,
+                # Probabilities of models from elsewhere need not mean what they say.
+                adapted=self._options.adapt and not self._options.thresholds and origin.names_known,
+            )
             columns.append(_Column(key, prediction))
         return columns
 
@@ -127,3 +139,13 @@ class Collector:
             write_tiff(path, mask, len(column.prediction.class_names))
         if number in self._drawn:
             column.prediction.masks[number] = mask
+
+
+def _decide(prediction: Prediction, number: int, probabilities: NDArray[np.float32]) -> Decided:
+    """Decide on the classes of a sample, and note its own thresholds where it has some."""
+    if prediction.adapted:
+        thresholds = image_thresholds(probabilities, prediction.threshold)
+        prediction.thresholds[number] = thresholds
+    else:
+        thresholds = np.full(probabilities.shape[-1] - 1, prediction.threshold, np.float32)
+    return Decided(to_labels(probabilities, thresholds), thresholds)

@@ -33,6 +33,9 @@ class Prediction:
         loss: Name of the loss it was trained with; empty where unknown.
         threshold: Threshold of the decision.
         class_names: Names of the classes, the background first.
+        adapted: Whether each image has thresholds of its own, made from `threshold`.
+        thresholds: For each sample's number the thresholds of the foreground classes, float32
+            (classes - 1,); empty where they are not adapted.
         masks: For each sample's number its class numbers, uint8 (h, w).
         dice: For each sample's number its Dice, where the truth is known.
     """
@@ -41,6 +44,8 @@ class Prediction:
     loss: str
     threshold: float
     class_names: tuple[str, ...]
+    adapted: bool = False
+    thresholds: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     masks: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     dice: dict[int, float] = field(default_factory=dict)
 
@@ -51,9 +56,18 @@ class Prediction:
         return "\n".join(["Predicted mask", *lines, self.decision])
 
     @property
+    def used(self) -> str:
+        """The threshold, or the smallest and the largest of all images."""
+        used = np.array([self.threshold])
+        if self.adapted and self.thresholds:
+            used = np.concatenate(list(self.thresholds.values()))
+        low, high = f"{used.min():.3g}", f"{used.max():.3g}"
+        return low if low == high else f"{low} to {high}"
+
+    @property
     def decision(self) -> str:
-        """Say the loss, where known, and the threshold."""
-        threshold = f"threshold {self.threshold:.3g}"
+        """Say the loss, where known, and the threshold, or the smallest and the largest used."""
+        threshold = f"threshold {self.used}"
         # A model that is named after its loss needs no second mention.
         known = self.loss and self.loss != self.model
         return f"loss {self.loss}, {threshold}" if known else threshold

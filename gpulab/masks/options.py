@@ -19,7 +19,7 @@ from gpulab.models.session import Activation
 
 MAX_MODELS = 32
 MAX_THRESHOLDS = 19
-FLIPS = False  # where the parameters say nothing; the form has its own default
+FLIPS, ADAPT = False, True  # where the parameters say nothing: the defaults of the form
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class PredictOptions:
         models: The models.
         images: The conditional that says where images and true masks are.
         thresholds: Thresholds for every model; empty for each model's own.
+        adapt: Whether each model's own threshold is adapted to each image.
         fit: How images are fitted to a model's size.
         batch: Windows that go through a model at once.
         flips: Whether the mean is taken with the prediction of the mirrored image.
@@ -76,6 +77,7 @@ class PredictOptions:
     models: tuple[ModelFile, ...]
     images: dict[str, Any]
     thresholds: tuple[float, ...]
+    adapt: bool
     fit: Fit
     batch: int
     flips: bool
@@ -126,6 +128,7 @@ def options_of(params: dict[str, Any]) -> PredictOptions:
         models=_models(params["models"]),
         images=params["images"],
         thresholds=parse_thresholds(params.get("thresholds") or ""),
+        adapt=bool(params.get("adapt", ADAPT)),
         fit=Fit(fitting["mode"], int(fitting["tile"]), float(fitting["overlap"])),
         batch=int(fitting["batch"]),
         flips=bool(prediction.get("flips", FLIPS)),

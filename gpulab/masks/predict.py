@@ -132,22 +132,3 @@ class Progress:
         self._told = now
         speed = done / max(now - self._start, 1e-9)
         print(f"{self._label}: {done} of {self._total} images, {speed:.1f} images/s", flush=True)
-
-
-def to_labels(probabilities: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
-    """Decide on classes.
-
-    A pixel takes the foreground class of the highest probability if that is above the threshold,
-    and is background otherwise. With one foreground class that is `probability > threshold`.
-
-    Args:
-        probabilities: float32 (h, w, classes), the background first.
-        threshold: Between 0 and 1.
-
-    Returns:
-        Class numbers, uint8 (h, w).
-    """
-    foreground = probabilities[..., 1:]
-    best = foreground.argmax(axis=-1)
-    certain = foreground.max(axis=-1) > np.float32(threshold)
-    return np.where(certain, best + 1, 0).astype(np.uint8)

@@ -32,6 +32,19 @@ def add_counts(first: Counts, second: Counts) -> Counts:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """What was decided on one image.
+
+    Attributes:
+        mask: Class numbers, uint8 (h, w).
+        thresholds: Thresholds of the foreground classes, float32 (classes - 1,).
+    """
+
+    mask: NDArray[np.uint8]
+    thresholds: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Score:
     """One row of the table of scores.
 
@@ -46,6 +59,7 @@ class Score:
         true_pixels: Pixels of the class in the true masks.
         predicted_pixels: Pixels of the class in the predicted masks.
         note: What must be known to read the scores.
+        image_threshold: Threshold that was used in the image; NaN for `mean` and `pooled`.
     """
 
     model: str
@@ -57,6 +71,7 @@ class Score:
     true_pixels: int
     predicted_pixels: int
     note: str
+    image_threshold: float = NAN
 
 
 METRICS = (
@@ -108,7 +123,7 @@ class Scorer:
         self,
         sample_id: str,
         probabilities: NDArray[np.float32],
-        masks: dict[float, NDArray[np.uint8]],
+        masks: dict[float, Decided],
         truth: NDArray[np.uint8],
     ) -> dict[float, float]:
         """Score one image.
@@ -116,7 +131,7 @@ class Scorer:
         Args:
             sample_id: Its name.
             probabilities: float32 (h, w, classes), the background first.
-            masks: For each threshold the predicted class numbers, uint8 (h, w).
+            masks: For each threshold what was decided.
             truth: True class numbers, uint8 (h, w).
 
         Returns:
@@ -127,7 +142,7 @@ class Scorer:
             histogram.add(probabilities[..., number], true)
             auc = area_under_roc(probabilities[..., number], true)
             for threshold in self.thresholds:
-                self._add(sample_id, threshold, number, masks[threshold] == number, true, auc)
+                self._add(sample_id, threshold, number, masks[threshold], true, auc)
         return {
             threshold: float(
                 np.mean(
@@ -145,16 +160,18 @@ class Scorer:
         sample_id: str,
         threshold: float,
         number: int,
-        predicted: NDArray[np.bool_],
+        decided: Decided,
         true: NDArray[np.bool_],
         auc: float,
     ) -> None:
+        predicted = decided.mask == number
         counts = count(true, predicted)
         kept = self._images[threshold, number]
         kept.total = add_counts(kept.total, counts)
         values = _values(counts, auc, hausdorff_95(true, predicted))
         row = self._row(threshold, number, counts, values, _note(counts))
-        kept.rows.append(replace(row, scope="image", sample_id=sample_id))
+        used = float(decided.thresholds[number - 1])
+        kept.rows.append(replace(row, scope="image", sample_id=sample_id, image_threshold=used))
 
     def _row(
         self, threshold: float, number: int, counts: Counts, values: dict[str, float], note: str

@@ -34,6 +34,11 @@ CONVENTIONS = (
 )
 
 ONE_MODEL = "There is one model, so there is no mean of models to add."
+ADAPTED = (
+    "Each image was cut at a threshold of its own: that with the largest Dice to be expected of "
+    "its probabilities, from half of the model's threshold to the whole of it. So the scores of "
+    "the masks do not lie on the curve of the scores over one threshold for all."
+)
 FLIPPED = (
     "Each image was predicted as it is and mirrored left to right; the probabilities are the mean "
     "of both."
@@ -164,7 +169,7 @@ def _models(report: Report, runs: Sequence[ModelRun], options: PredictOptions) -
     report.heading("Models")
     rows = []
     for run in runs:
-        thresholds = ", ".join(f"{p.threshold:.4g}" for p in run.predictions)
+        thresholds = ", ".join(_threshold(p) for p in run.predictions)
         classes = ", ".join(run.predictions[0].class_names)
         loss, how, speed = run.loss or "–", "the models above, averaged", "–"
         if run.use:
@@ -174,6 +179,8 @@ def _models(report: Report, runs: Sequence[ModelRun], options: PredictOptions) -
             speed = f"{run.use.images_per_second:.1f} images/s"
         rows.append((run.label, loss, thresholds, classes, how, speed))
     report.table(("Model", "Loss", "Threshold", "Classes", "How images were fitted", "Speed"), rows)
+    if any(prediction.adapted for run in runs for prediction in run.predictions):
+        report.text(ADAPTED)
     if options.flips:
         report.text(FLIPPED)
     if options.averages:
@@ -186,6 +193,11 @@ def _models(report: Report, runs: Sequence[ModelRun], options: PredictOptions) -
             f"These models say nothing about themselves, so classes, threshold and loss are not "
             f"known: {', '.join(foreign)}"
         )
+
+
+def _threshold(prediction: Prediction) -> str:
+    own = f"{prediction.threshold:.4g}"
+    return f"{own}, by image {prediction.used}" if prediction.adapted else own
 
 
 def _scores(report: Report, runs: Sequence[ModelRun]) -> None:

@@ -73,6 +73,11 @@ class MaskFile:
         if dtype == "uint8":
             item.attrs["threshold"] = prediction.threshold
 
+    def write_thresholds(self, name: str, prediction: Prediction) -> None:
+        """Write every sample's thresholds beside the masks, float32 (samples, classes - 1)."""
+        values = np.stack([prediction.thresholds[number] for number in range(self._count)])
+        self._file[f"image_thresholds{name.removeprefix('masks')}"] = values
+
     def write(self, name: str, number: int, values: NDArray[np.generic]) -> None:
         """Write the values (h, w, channels) of sample `number`."""
         item = self._file[name]
@@ -114,7 +119,7 @@ def write_tiff(path: Path, mask: NDArray[np.uint8], classes: int) -> None:
 
 def write_scores(path: Path, scores: Iterable[Score]) -> None:
     """Write the table of scores, a row for each model, threshold, class and scope or image."""
-    header = ("model", "threshold", "scope", "sample_id", "class", *METRICS)
+    names = ("model", "threshold", "scope", "sample_id", "class", *METRICS)
     rows = (
         (
             score.model,
@@ -125,11 +130,13 @@ def write_scores(path: Path, scores: Iterable[Score]) -> None:
             *(number(score.values[name]) for name in METRICS),
             str(score.true_pixels),
             str(score.predicted_pixels),
+            "" if math.isnan(score.image_threshold) else f"{score.image_threshold:.3f}",
             score.note,
         )
         for score in scores
     )
-    _write_table(path, (*header, "true_pixels", "predicted_pixels", "note"), rows)
+    header = (*names, "true_pixels", "predicted_pixels", "image_threshold", "note")
+    _write_table(path, header, rows)
 
 
 def write_curves(path: Path, curves: Iterable[Curve]) -> None:
