@@ -203,6 +203,7 @@ def _train_ours(
     return trained.model, {
         "threshold": trained.best.val_best_threshold,
         "temperature": trained.temperature,
+        "sure_dice": trained.sure_dice,
         "best_epoch": trained.best_epoch,
         "validation": trained.best.val_best_dice,
     }

@@ -26,8 +26,8 @@ def train_original(training: Samples, validation: Samples, seed: int) -> tuple[A
     """Train the original's network in the original's way.
 
     Returns:
-        The Keras model, and `threshold`, `temperature`, `best_epoch` and `validation` (Dice of the
-        foreground) of a `benchmarks.quality` result.
+        The Keras model, and `threshold`, `temperature`, `sure_dice`, `best_epoch` and `validation`
+        (Dice of the foreground) of a `benchmarks.quality` result.
     """
     import keras
 
@@ -56,6 +56,7 @@ def train_original(training: Samples, validation: Samples, seed: int) -> tuple[A
     return model, {
         "threshold": scores["val_best_threshold"],
         "temperature": 1.0,
+        "sure_dice": 0.0,
         "best_epoch": int(np.argmin(history.history["val_loss"])) + 1,
         "validation": scores["val_best_dice"],
     }

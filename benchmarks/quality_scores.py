@@ -12,8 +12,8 @@ from gpulab.masks.decide import image_thresholds, to_labels
 from gpulab.masks.histogram import ScoreHistogram, expected_calibration_error
 
 Result = dict[str, Any]
-"""One run: `truth`, bool (n, h, w), `plain` and `flip`, probabilities (n, h, w), `threshold`, and
-the `temperature` that made the probabilities."""
+"""One run: `truth`, bool (n, h, w), `plain` and `flip`, probabilities (n, h, w), `threshold`,
+`sure_dice` below which it falls, and the `temperature` that made the probabilities."""
 
 HEADER = (
     "variant",
@@ -47,17 +47,17 @@ def score(results: Sequence[Result], key: str, *, adapt: bool = False) -> tuple[
         adapt: Whether each image has its own threshold, as in `unet_predict`.
     """
     truth = np.concatenate([r["truth"] for r in results])
-    mask = np.concatenate([_masks(r[key], float(r["threshold"]), adapt=adapt) for r in results])
+    mask = np.concatenate([_masks(r, key, adapt=adapt) for r in results])
     return dice(truth, mask), float(np.mean([dice(t, m) for t, m in zip(truth, mask, strict=True)]))
 
 
-def _masks(
-    probabilities: NDArray[np.floating[Any]], threshold: float, *, adapt: bool
-) -> NDArray[np.bool_]:
+def _masks(result: Result, key: str, *, adapt: bool) -> NDArray[np.bool_]:
+    probabilities, threshold = result[key], float(result["threshold"])
     if not adapt:
         return np.asarray(probabilities > threshold)
     both = np.stack([1 - probabilities, probabilities], axis=-1).astype(np.float32)
-    return np.stack([to_labels(image, image_thresholds(image, threshold)) > 0 for image in both])
+    limits = [image_thresholds(image, threshold, float(result["sure_dice"])) for image in both]
+    return np.stack([to_labels(i, t) > 0 for i, t in zip(both, limits, strict=True)])
 
 
 def calibration_error(results: Sequence[Result], *, calibrated: bool) -> float:

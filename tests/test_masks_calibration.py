@@ -79,7 +79,7 @@ def test_the_plot_has_a_panel_a_model_and_class() -> None:
     p = random.random(1000).astype(np.float32)
     histogram = histogram_of(p, p > 0.5)
     curves = [
-        Curve(name, "lesion", (0.5,), histogram.curve(), histogram.reliability())
+        Curve(name, "lesion", (0.5,), False, histogram.curve(), histogram.reliability())
         for name in ("a", "b", "c", "d")
     ]
     figure = draw_reliability(curves)

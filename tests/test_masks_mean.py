@@ -20,7 +20,7 @@ from gpulab.models.session import open_model
 from gpulab.testing import onnx_models as tiny
 
 BOTH = ["predict/model_bce.onnx", "predict/model_tv.onnx"]
-ONE = Origin("one", "one", "BCE", 0.4, ("background", "left", "right"), True)
+ONE = Origin("one", "one", "BCE", 0.4, 0.8, ("background", "left", "right"), True)
 
 
 def sided_model(path: Path) -> Path:
@@ -103,9 +103,9 @@ def test_the_mean_of_models_is_written_scored_and_drawn(tmp_path: Path) -> None:
     assert len(table(out / "reliability.tabular")) == 3 * 11
     assert len(list((out / "tiff_masks").glob("mean__*.tiff"))) == 8
     report = (out / "report.md").read_text(encoding="utf-8")
-    used = f"{thresholds.min():.3g} to {thresholds.max():.3g}"
+    used = f"{thresholds.min():.2g} to {thresholds.max():.2g}"
     assert f"| Mean of 2 models | – | 0.45, by image {used} |" in report
-    assert "Each image was cut at a threshold of its own" in report and "say nothing" not in report
+    assert "were cut at a lower threshold than its own" in report and "say nothing" not in report
     # Nothing of what was kept meanwhile is left.
     names = {path.name for path in out.iterdir()}
     assert not [name for name in names if name.startswith((".", "mean"))]
@@ -121,7 +121,7 @@ def test_one_threshold_for_all_images(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["masks"][..., 0], expected)
     rows = table(out / "metrics.tabular")
     assert {r["image_threshold"] for r in rows} == {"", f"{threshold:.3f}"}
-    assert "a threshold of its own" not in (out / "report.md").read_text(encoding="utf-8")
+    assert "a lower threshold than its own" not in (out / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_mean_at_given_thresholds(tmp_path: Path) -> None:
@@ -172,12 +172,14 @@ def test_classes_of_the_same_names_must_have_the_same_order(capsys: Any) -> None
 
 def test_the_mean_has_a_name_of_its_own() -> None:
     nameless = ("background", "class_1", "class_2")
-    first = Origin("Mean of 3 models", "Mean_of_3_models", "BCE", 0.2, nameless, False)
-    mean = mean_of([first, ONE, Origin("mean", "mean", "BCE", 0.6, ONE.class_names, True)])
+    first = Origin("Mean of 3 models", "Mean_of_3_models", "BCE", 0.2, 0.6, nameless, False)
+    mean = mean_of([first, ONE, Origin("mean", "mean", "BCE", 0.6, 1.0, ONE.class_names, True)])
     assert (mean.label, mean.key) == ("Mean of 3 models (2)", "mean_2")
     assert mean.loss == "BCE" and mean.threshold == pytest.approx(0.4)
     assert mean.class_names == ONE.class_names
+    assert mean.sure_dice == pytest.approx(0.8)
     assert mean_of([ONE, replace(ONE, loss="TV")]).loss == ""
+    assert mean_of([ONE, replace(ONE, sure_dice=0.0)]).sure_dice == 0.0
 
 
 def test_images_of_differing_sizes_are_averaged_on_disk(tmp_path: Path) -> None:

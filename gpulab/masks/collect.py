@@ -30,13 +30,15 @@ class Origin:
         loss: Name of the loss; empty where unknown.
         threshold: Its own threshold.
         class_names: Names of the classes, the background first.
-        names_known: Whether the model itself tells its classes and threshold.
+        sure_dice: Expected Dice below which an image's threshold falls; 0 for one for all images.
+        names_known: Whether the model itself names its classes.
     """
 
     label: str
     key: str
     loss: str
     threshold: float
+    sure_dice: float
     class_names: tuple[str, ...]
     names_known: bool
 
@@ -109,7 +111,7 @@ class Collector:
                     column.prediction.dice[sample.number] = dice[column.prediction.threshold]
             progress.tell(sample.number + 1)
         for column in columns:
-            if column.prediction.adapted:
+            if column.prediction.sure_dice:
                 self._masks.write_thresholds(column.key, column.prediction)
         return [column.prediction for column in columns], scorer
 
@@ -125,8 +127,7 @@ class Collector:
                 origin.loss,
                 threshold,
                 origin.class_names,
-                # Probabilities of models from elsewhere need not mean what they say.
-                adapted=self._options.adapt and not self._options.thresholds and origin.names_known,
+                origin.sure_dice if self._options.adapts else 0.0,
             )
             columns.append(_Column(key, prediction))
         return columns
@@ -143,8 +144,8 @@ class Collector:
 
 def _decide(prediction: Prediction, number: int, probabilities: NDArray[np.float32]) -> Decided:
     """Decide on the classes of a sample, and note its own thresholds where it has some."""
-    if prediction.adapted:
-        thresholds = image_thresholds(probabilities, prediction.threshold)
+    if prediction.sure_dice:
+        thresholds = image_thresholds(probabilities, prediction.threshold, prediction.sure_dice)
         prediction.thresholds[number] = thresholds
     else:
         thresholds = np.full(probabilities.shape[-1] - 1, prediction.threshold, np.float32)

@@ -26,7 +26,8 @@ class Curve:
     Attributes:
         model: Label of the model.
         class_name: Name of the foreground class.
-        thresholds: The thresholds that were used for masks.
+        thresholds: The thresholds of the masks.
+        adapted: Whether single images were cut at others.
         points: Scores at growing thresholds.
         bins: Probabilities against what is true, in growing bins.
     """
@@ -34,6 +35,7 @@ class Curve:
     model: str
     class_name: str
     thresholds: tuple[float, ...]
+    adapted: bool
     points: Sequence[CurvePoint]
     bins: Sequence[ReliabilityBin]
 
@@ -46,7 +48,14 @@ class Curve:
 def curves_of(scorer: Scorer) -> list[Curve]:
     """Return the curves of one model, one for each foreground class."""
     return [
-        Curve(scorer.model, name, scorer.thresholds, histogram.curve(), histogram.reliability())
+        Curve(
+            scorer.model,
+            name,
+            scorer.thresholds,
+            scorer.adapted,
+            histogram.curve(),
+            histogram.reliability(),
+        )
         for name, histogram in zip(scorer.foreground, scorer.histograms, strict=True)
     ]
 
@@ -64,7 +73,8 @@ def draw_curves(curves: Sequence[Curve]) -> Figure:
             values = [getattr(point, name.lower()) for point in curve.points]
             axis.plot(x, values, color=colour, marker=marker, markersize=3.5, label=name)
         for number, threshold in enumerate(curve.thresholds):
-            label = "_" if number else "threshold of the masks"
+            label = "the model's threshold" if curve.adapted else "threshold of the masks"
+            label = "_" if number else label
             axis.axvline(threshold, color="0.35", ls=":", label=label)
         axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold", ylabel="score, all pixels pooled")
     _legend(figure, axes[0])

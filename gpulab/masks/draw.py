@@ -33,7 +33,7 @@ class Prediction:
         loss: Name of the loss it was trained with; empty where unknown.
         threshold: Threshold of the decision.
         class_names: Names of the classes, the background first.
-        adapted: Whether each image has thresholds of its own, made from `threshold`.
+        sure_dice: Expected Dice below which an image's threshold falls; 0 for one for all images.
         thresholds: For each sample's number the thresholds of the foreground classes, float32
             (classes - 1,); empty where they are not adapted.
         masks: For each sample's number its class numbers, uint8 (h, w).
@@ -44,7 +44,7 @@ class Prediction:
     loss: str
     threshold: float
     class_names: tuple[str, ...]
-    adapted: bool = False
+    sure_dice: float = 0.0
     thresholds: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     masks: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     dice: dict[int, float] = field(default_factory=dict)
@@ -53,15 +53,17 @@ class Prediction:
     def title(self) -> str:
         """Title of its column: which model, which loss, which threshold."""
         lines = textwrap.wrap(self.model, TITLE_CHARACTERS, max_lines=3, placeholder="…")
-        return "\n".join(["Predicted mask", *lines, self.decision])
+        return "\n".join(
+            ["Predicted mask", *lines, *textwrap.wrap(self.decision, TITLE_CHARACTERS)]
+        )
 
     @property
     def used(self) -> str:
         """The threshold, or the smallest and the largest of all images."""
-        used = np.array([self.threshold])
-        if self.adapted and self.thresholds:
-            used = np.concatenate(list(self.thresholds.values()))
-        low, high = f"{used.min():.3g}", f"{used.max():.3g}"
+        if not self.thresholds:
+            return f"{self.threshold:.3g}"
+        used = np.concatenate(list(self.thresholds.values()))
+        low, high = f"{used.min():.2g}", f"{used.max():.2g}"
         return low if low == high else f"{low} to {high}"
 
     @property

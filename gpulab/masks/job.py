@@ -112,7 +112,9 @@ def _predict(
     _check_classes(model, source)
     print(f"Model {model.label!r} on {model.device}")
     named = model.metadata is not None
-    origin = Origin(model.label, key, model.loss, model.threshold, model.class_names, named)
+    origin = Origin(
+        model.label, key, model.loss, model.threshold, model.sure_dice, model.class_names, named
+    )
     predictor = Predictor(model, options.fit, options.batch, flips=options.flips)
     stream: Stream = predictor.run(source)
     if mean is not None:

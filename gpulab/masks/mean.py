@@ -114,6 +114,12 @@ def mean_of(members: Sequence[Origin]) -> Origin:
         key=safe_names([*labels, "mean"])[-1],
         loss=losses.pop() if len(losses) == 1 else "",
         threshold=float(np.mean([member.threshold for member in members])),
+        sure_dice=_mean_or_none([member.sure_dice for member in members]),
         class_names=(named or members)[0].class_names,
         names_known=bool(named),
     )
+
+
+def _mean_or_none(sure: Sequence[float]) -> float:
+    """Return the mean of what adapts thresholds; 0, which does not, if it does not for a model."""
+    return float(np.mean(sure)) if all(sure) else 0.0

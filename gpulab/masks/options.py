@@ -94,6 +94,11 @@ class PredictOptions:
         return len(self.models) > 1
 
     @property
+    def adapts(self) -> bool:
+        """Whether a model's own threshold is adapted to each image, where the model says how."""
+        return self.adapt and not self.thresholds
+
+    @property
     def averages(self) -> bool:
         """Whether a mean is added: one model has none."""
         return self.mean and self.several

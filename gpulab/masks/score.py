@@ -180,6 +180,15 @@ class Scorer:
         true, predicted = round(counts.tp + counts.fn), round(counts.tp + counts.fp)
         return Score(self.model, threshold, "", "", name, values, true, predicted, note)
 
+    @property
+    def adapted(self) -> bool:
+        """Whether any image had a threshold of its own."""
+        return any(
+            row.image_threshold != np.float32(row.threshold)
+            for kept in self._images.values()
+            for row in kept.rows
+        )
+
     def scores(self) -> list[Score]:
         """Return for each threshold and class the pooled row, the mean, and a row an image."""
         result: list[Score] = []

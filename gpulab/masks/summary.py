@@ -35,8 +35,8 @@ CONVENTIONS = (
 
 ONE_MODEL = "There is one model, so there is no mean of models to add."
 ADAPTED = (
-    "Each image was cut at a threshold of its own: that with the largest Dice to be expected of "
-    "its probabilities, from half of the model's threshold to the whole of it. So the scores of "
+    "Images of which a model is in doubt were cut at a lower threshold than its own, down to half "
+    "of it, as far as its validation data showed that this brings better masks. So the scores of "
     "the masks do not lie on the curve of the scores over one threshold for all."
 )
 FLIPPED = (
@@ -179,7 +179,7 @@ def _models(report: Report, runs: Sequence[ModelRun], options: PredictOptions) -
             speed = f"{run.use.images_per_second:.1f} images/s"
         rows.append((run.label, loss, thresholds, classes, how, speed))
     report.table(("Model", "Loss", "Threshold", "Classes", "How images were fitted", "Speed"), rows)
-    if any(prediction.adapted for run in runs for prediction in run.predictions):
+    if any(prediction.sure_dice for run in runs for prediction in run.predictions):
         report.text(ADAPTED)
     if options.flips:
         report.text(FLIPPED)
@@ -197,7 +197,7 @@ def _models(report: Report, runs: Sequence[ModelRun], options: PredictOptions) -
 
 def _threshold(prediction: Prediction) -> str:
     own = f"{prediction.threshold:.4g}"
-    return f"{own}, by image {prediction.used}" if prediction.adapted else own
+    return f"{own}, by image {prediction.used}" if prediction.sure_dice else own
 
 
 def _scores(report: Report, runs: Sequence[ModelRun]) -> None:

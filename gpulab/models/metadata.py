@@ -27,6 +27,8 @@ class ModelMetadata:
     Attributes:
         class_names: Names of the output channels in their order, the background first.
         threshold: Probability above which a pixel is foreground, chosen on the validation data.
+        sure_dice: Expected Dice below which an image's threshold falls (`gpulab.models.adapt`),
+            chosen on the validation data; 0 for one threshold for all images.
         spatial_multiple: Height and width of an input must be multiples of this many pixels.
         training_data_sha256: SHA-256 of the training file, 64 lower-case hexadecimal digits.
         seed: Seed of the training run.
@@ -36,6 +38,7 @@ class ModelMetadata:
 
     class_names: tuple[str, ...] = ("background", "foreground")
     threshold: float = 0.5
+    sure_dice: float = 0.0
     spatial_multiple: int = 1
     training_data_sha256: str = ""
     seed: int = 0
@@ -58,6 +61,10 @@ def _first_problem(metadata: ModelMetadata) -> str | None:
         (
             math.isfinite(metadata.threshold) and 0.0 < metadata.threshold < 1.0,
             f"threshold must lie between 0 and 1, not be {metadata.threshold}",
+        ),
+        (
+            0.0 <= metadata.sure_dice <= 1.0,
+            f"sure_dice must lie between 0 and 1, not be {metadata.sure_dice}",
         ),
         (
             1 <= metadata.spatial_multiple <= 1024,
@@ -107,6 +114,7 @@ def from_props(props: Mapping[str, str], label: str = "model") -> ModelMetadata 
         return ModelMetadata(
             class_names=tuple(_list_of_texts(props["class_names"])),
             threshold=float(_number(props["threshold"])),
+            sure_dice=float(_number(props.get("sure_dice", "0"))),
             spatial_multiple=_whole_number(props["spatial_multiple"]),
             training_data_sha256=props.get("training_data_sha256", ""),
             seed=_whole_number(props.get("seed", "0")),

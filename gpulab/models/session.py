@@ -61,6 +61,11 @@ class MaskModel:
         return self.metadata.threshold if self.metadata else DEFAULT_THRESHOLD
 
     @property
+    def sure_dice(self) -> float:
+        """Expected Dice below which an image's threshold falls; 0 for one for all images."""
+        return self.metadata.sure_dice if self.metadata else 0.0
+
+    @property
     def loss(self) -> str:
         """Name of the loss it was trained with; empty where unknown."""
         return self.metadata.loss if self.metadata else ""

@@ -105,6 +105,7 @@ def _write_band(path: Path, low: float, high: float, loss: str, threshold: float
     metadata = ModelMetadata(
         class_names=("background", "lesion"),
         threshold=threshold,
+        sure_dice=0.9,
         spatial_multiple=16,
         training_data_sha256="0" * 64,
         seed=1,

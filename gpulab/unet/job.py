@@ -135,6 +135,7 @@ def _export(
     metadata = ModelMetadata(
         class_names=metadata_classes(trained.architecture.classes),
         threshold=trained.best.val_best_threshold,
+        sure_dice=trained.sure_dice,
         spatial_multiple=trained.architecture.spatial_multiple,
         training_data_sha256=_sha256(inputs.training),
         seed=settings.seed,
@@ -214,6 +215,9 @@ def _report(
             "Validation Dice (0.50)": f"{best.val_dice:.4f}",
             f"Validation Dice ({best.val_best_threshold:.2f})": f"{best.val_best_dice:.4f}",
             "Temperature of the probabilities": f"{trained.temperature:.2f}",
+            "Thresholds fall below an expected Dice of": (
+                f"{trained.sure_dice:g}" if trained.sure_dice else "none: one for all images"
+            ),
             "Parameters": f"{trained.model.count_params():,}",
             **exported,
         }

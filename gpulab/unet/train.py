@@ -14,6 +14,7 @@ from gpulab.unet.augment import augmentation_for
 from gpulab.unet.calibrate import calibrate
 from gpulab.unet.data import Samples, training_batches
 from gpulab.unet.device import choose_precision, has_gpu
+from gpulab.unet.doubt import choose_sure_dice
 from gpulab.unet.losses import Loss, make_loss
 from gpulab.unet.network import SCORES_LAYER, Architecture, build_unet_with
 from gpulab.unet.order import EpochOrder
@@ -39,6 +40,7 @@ class TrainedModel:
         records: One `EpochRecord` an epoch, before calibration.
         best: The record of the best epoch with the validation scores after calibration.
         temperature: What the scores were divided by (`calibrate`).
+        sure_dice: Expected Dice below which an image's threshold falls (`choose_sure_dice`).
         epochs: How many epochs were planned.
         cut_short: True when the run was told to stop before its last epoch.
         precision: Keras dtype policy.
@@ -50,6 +52,7 @@ class TrainedModel:
     records: list[Any]
     best: Any
     temperature: float
+    sure_dice: float
     epochs: int
     cut_short: bool
     precision: str
@@ -195,12 +198,15 @@ def _train(
     print("Calibrating the best epoch's probabilities on validation samples")
     temperature = calibrate(model, validation, settings.batch_size, multiple)
     validated = progress.validate(model, validation, loss, settings.batch_size, multiple)
+    threshold = validated["val_best_threshold"]
+    sure_dice = choose_sure_dice(model, validation, threshold, settings.batch_size, multiple)
     return TrainedModel(
         model=model,
         architecture=architecture,
         records=watch.records,
         best=replace(watch.records[best.epoch - 1], **validated),
         temperature=temperature,
+        sure_dice=sure_dice,
         epochs=epochs,
         cut_short=stop.stopped,
         precision=precision,
