@@ -163,6 +163,54 @@ def test_test_that_did_not_run_has_failed(tmp_path: Path) -> None:
     assert "planemo says something" in found[1].detail
 
 
+LOST_TEST = {
+    "id": "x-0",
+    "data": {
+        "status": "error",
+        "tool_id": "x",
+        "job": None,
+        "execution_problem": testreport.LOST,
+    },
+}
+OK_TEST = {"id": "x-0", "data": {"status": "success", "tool_id": "x"}}
+FAILED_TEST = {"id": "y-0", "data": {"status": "failure", "tool_id": "y", "job": {}}}
+
+
+def test_only_a_test_whose_history_was_lost_before_its_job_counts_as_lost(tmp_path: Path) -> None:
+    assert testreport.lost_tools(write_report(tmp_path, [LOST_TEST, FAILED_TEST])) == {"x"}
+    ran = {**LOST_TEST, "data": {**LOST_TEST["data"], "job": {"state": "error"}}}
+    assert testreport.lost_tools(write_report(tmp_path, [ran, OK_TEST])) == set()
+    assert testreport.lost_tools(tmp_path / "none.json") == set()
+
+
+@pytest.mark.parametrize(("second", "passed"), [(OK_TEST, True), (LOST_TEST, False)])
+def test_what_galaxy_lost_is_tested_once_more(
+    second: dict[str, object],
+    passed: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runs: list[list[str]] = []
+
+    def run(_galaxy: object, lanes: list[list[Path]], reports: list[Path]) -> None:
+        runs.append([path.stem for lane in lanes for path in lane])
+        answers = {"x": second if len(runs) > 1 else LOST_TEST, "y": FAILED_TEST}
+        for lane, report in zip(lanes, reports, strict=True):
+            tests = [answers[path.stem] for path in lane]
+            report.write_text(json.dumps({"tests": tests}), "utf-8")
+            report.with_suffix(".log").write_text("", "utf-8")
+
+    monkeypatch.setattr(tooltests, "_run_lanes", run)
+    monkeypatch.setattr(tooltests, "count_tests", lambda *_: 1)
+    monkeypatch.setattr(tooltests, "REPORTS", tmp_path)
+    monkeypatch.setattr(tooltests, "shown", str)
+    found = tooltests.run_tests(None, [ROOT / "x.xml", ROOT / "y.xml"], "tools")  # type: ignore[arg-type]
+    assert runs == [["x", "y"], ["x"]]
+    assert {one.name: one.passed for one in found} == {"x-0": passed, "y-0": False}
+    assert "so once more: x\n" in capsys.readouterr().out
+
+
 def test_nothing_tested_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert outcomes.conclude([]) == 1
     assert outcomes.conclude([outcomes.Outcome("one", passed=True)]) == 0
