@@ -22,7 +22,7 @@ from gpulab.unet.settings import (
 TOOL = Path(__file__).parents[1] / "tools" / "unet_train" / "unet_train.xml"
 
 
-@pytest.mark.parametrize(("steps", "fast", "epochs"), [(162, False, 10), (162, True, 50)])
+@pytest.mark.parametrize(("steps", "fast", "epochs"), [(162, False, 20), (162, True, 50)])
 def test_the_steps_decide_on_the_epochs(steps: int, fast: bool, epochs: int) -> None:
     assert TrainingSettings().epochs_for(steps, fast=fast) == epochs
 

@@ -17,7 +17,7 @@ SCALINGS = ("dataset", "image", "none")
 SCHEDULES = ("cosine", "plateau", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CLASS_WEIGHTINGS = ("none", "balanced")
-CPU_STEPS, GPU_STEPS = 1600, 8000
+CPU_STEPS, GPU_STEPS = 3200, 8000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 200  # each epoch also costs a validation
 SAMPLINGS = ("rare", "groups", "foreground", "even")
 
@@ -53,7 +53,7 @@ class TrainingSettings:
             is a setting of the whole process).
     """
 
-    base_filters: int = 32
+    base_filters: int = 16
     depth: int = 4
     dropout: float = 0.2
     batch_norm: bool = True
