@@ -10,12 +10,16 @@ from localgalaxy.console import say
 
 @dataclass(frozen=True)
 class Outcome:
-    """One check: its name, whether it passed, how long it took, and why it failed."""
+    """One check: its name, whether it passed, how long it took, and why it failed.
+
+    `lost` says that nothing was checked, because Galaxy lost what it needed before a job began.
+    """
 
     name: str
     passed: bool
     seconds: float | None = None
     detail: str = ""
+    lost: bool = False
 
     def show(self) -> None:
         """Print the outcome, with the reason below it when it failed."""

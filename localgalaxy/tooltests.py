@@ -12,7 +12,7 @@ from localgalaxy.console import LocalGalaxyError, Progress, say
 from localgalaxy.outcomes import Outcome
 from localgalaxy.paths import REPORTS, data_manager_files, shown, tool_files
 from localgalaxy.server import Galaxy
-from localgalaxy.testreport import lost_tools, read_report
+from localgalaxy.testreport import read_report
 
 LANES = 2  # as many planemo processes as there are job workers: each runs its tests one by one
 TEST_LIMIT = 900  # seconds for a single test
@@ -41,29 +41,21 @@ def run_tests(galaxy: Galaxy, targets: Sequence[Path], label: str) -> list[Outco
     outcomes: list[Outcome] = []
     for lane, report in zip(lanes, reports, strict=True):
         outcomes += read_report(report, lane, sum(counts[path] for path in lane))
-    again = [path for path in targets if path.stem in set().union(*map(lost_tools, reports))]
+    again = [path for path in targets if any(_is_of(one, path) for one in outcomes if one.lost)]
     if again:
-        outcomes = _once_more(galaxy, again, REPORTS / f"{label}-again.json", counts, outcomes)
+        say(f"Galaxy lost a test before its job, so once more: {', '.join(p.stem for p in again)}")
+        report = REPORTS / f"{label}-again.json"
+        _run_lanes(galaxy, [again], [report])
+        second = {
+            one.name: one for one in read_report(report, again, sum(counts[p] for p in again))
+        }
+        # Nothing but what was lost is judged anew: another failure must not vanish.
+        outcomes = [second.get(one.name, one) if one.lost else one for one in outcomes]
     for outcome in outcomes:
         outcome.show()
     took = time.monotonic() - began
     say(f"{len(outcomes)} tests took {took:.0f} s; reports: {shown(REPORTS)}/{label}-*")
     return outcomes
-
-
-def _once_more(
-    galaxy: Galaxy,
-    targets: Sequence[Path],
-    report: Path,
-    counts: Mapping[Path, int],
-    outcomes: Sequence[Outcome],
-) -> list[Outcome]:
-    """Test targets of which Galaxy lost a test's history again, and replace their outcomes."""
-    names = ", ".join(path.stem for path in targets)
-    say(f"Galaxy lost the history of a test before its job, so once more: {names}")
-    _run_lanes(galaxy, [targets], [report])
-    kept = [one for one in outcomes if not any(_is_of(one, path) for path in targets)]
-    return kept + read_report(report, targets, sum(counts[path] for path in targets))
 
 
 def _is_of(outcome: Outcome, target: Path) -> bool:
