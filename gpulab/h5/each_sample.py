@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 from gpulab.errors import InputError
 from gpulab.h5.limits import readable
-from gpulab.h5.safe import get_dataset, has_dataset, read_rows, read_strings
+from gpulab.h5.safe import (
+    dataset_label,
+    get_dataset,
+    has_dataset,
+    in_axes,
+    read_rows,
+    read_strings,
+)
 
 SAMPLE_IDS, GROUPS, WEIGHTS = "sample_ids", "groups", "sample_weight"  # their usual names
 
@@ -49,7 +56,7 @@ def read_weights(
     dataset = _find(file, name, n, label, usual=WEIGHTS, strings=False)
     if dataset is None:
         return None
-    where = f"dataset {readable(name or '')} of the {label}"
+    where = dataset_label(dataset, label)
     with np.errstate(over="ignore"):
         weights = np.asarray(read_rows(dataset, 0, n, label), np.float64)
     wrong = ~(np.isfinite(weights) & (weights >= 0))
@@ -77,10 +84,8 @@ def _find(
         )
     dataset = get_dataset(file, name, label, strings=strings)
     if dataset.ndim != 1 or dataset.shape[0] != n:
-        what = "name" if strings else "number"
-        shape = " x ".join(map(str, dataset.shape)) or "no axes"
         raise InputError(
-            f"The dataset {readable(name)} of the {label} has the shape {shape}, it needs one "
-            f"{what} for each of the {n} samples"
+            f"The {dataset_label(dataset, label)} has the shape {in_axes(dataset)}, it "
+            f"needs one {'name' if strings else 'number'} for each of the {n} samples"
         )
     return dataset

@@ -18,7 +18,9 @@ from gpulab.h5.each_sample import GROUPS, SAMPLE_IDS, read_names, read_weights
 from gpulab.h5.labels import MAX_CLASSES, MaskForm, class_numbers, form_of_values, whole_numbers
 from gpulab.h5.limits import MIB, readable
 from gpulab.h5.safe import (
+    dataset_label,
     get_dataset,
+    in_axes,
     open_untrusted,
     read_rows,
     reading,
@@ -219,19 +221,10 @@ def open_part(
         yield part
 
 
-def dataset_label(dataset: h5py.Dataset, label: str) -> str:
-    """Name a dataset and its input the way messages do."""
-    return f"dataset {readable((dataset.name or '?').lstrip('/'))} of the {label}"
-
-
-def _shape(dataset: h5py.Dataset) -> str:
-    return " x ".join(map(str, dataset.shape)) or "no axes"
-
-
 def _check_images(images: h5py.Dataset, label: str) -> None:
     if images.ndim != 4:
         raise InputError(
-            f"The {dataset_label(images, label)} has the shape {_shape(images)}, images need "
+            f"The {dataset_label(images, label)} has the shape {in_axes(images)}, images need "
             f"four axes: samples, height, width, channels"
         )
     if images.shape[3] > MAX_CHANNELS:
@@ -245,7 +238,7 @@ def _check_pair(images: h5py.Dataset, masks: h5py.Dataset, label: str) -> None:
     where = dataset_label(masks, label)
     if masks.ndim not in (3, 4):
         raise InputError(
-            f"The {where} has the shape {_shape(masks)}, masks need the axes samples, height, "
+            f"The {where} has the shape {in_axes(masks)}, masks need the axes samples, height, "
             f"width and, for one-hot masks, classes"
         )
     if masks.shape[0] != images.shape[0]:

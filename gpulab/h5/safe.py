@@ -175,6 +175,16 @@ def read_strings(dataset: h5py.Dataset, label: str) -> list[str]:
     return names
 
 
+def dataset_label(dataset: h5py.Dataset, label: str) -> str:
+    """Name a dataset and its input the way messages do."""
+    return f"dataset {readable((dataset.name or '?').lstrip('/'))} of the {label}"
+
+
+def in_axes(dataset: h5py.Dataset) -> str:
+    """Return the shape the way messages tell it."""
+    return " x ".join(map(str, dataset.shape)) or "no axes"
+
+
 def list_datasets(file: h5py.File) -> list[str]:
     """Return the paths of at most 20 datasets with their shapes; no link is followed."""
     found: list[str] = []

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpulab.h5.labels import class_numbers
-from gpulab.h5.part import Part, check_finite, dataset_label
-from gpulab.h5.safe import read_rows
+from gpulab.h5.part import Part, check_finite
+from gpulab.h5.safe import dataset_label, read_rows
 from gpulab.h5.write import PartWriter
 
 SECONDS_BETWEEN_LINES = 3.0

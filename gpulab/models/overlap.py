@@ -87,23 +87,18 @@ class ProbabilityHistogram:
             probabilities: Float32 (b, h, w, classes) in [0, 1].
             weights: How much the pixels of each image count, float64 (b,), 0 or more; None for 1.
         """
+        each = None
         if weights is not None:
-            for label, image, weight in zip(labels, probabilities, weights, strict=True):
-                self._count(label, image, float(weight))
-            return
-        self._count(labels, probabilities, 1.0)
-
-    def _count(
-        self, labels: NDArray[np.uint8], probabilities: NDArray[np.float32], weight: float
-    ) -> None:
+            each = np.broadcast_to(weights[:, np.newaxis, np.newaxis], labels.shape)
         for row in range(len(self.positive)):
             # Bin k holds (k - 1, k] steps. The small subtraction keeps 0.30000001, meant as 0.3,
             # out of what lies above the threshold 0.3.
             step = np.ceil(probabilities[..., row + 1] * STEPS - 1e-4)
             step = np.clip(np.nan_to_num(step), 0, STEPS).astype(np.int64)
             true = labels == row + 1
-            self.positive[row] += weight * np.bincount(step[true], minlength=STEPS + 1)
-            self.negative[row] += weight * np.bincount(step[~true], minlength=STEPS + 1)
+            for counted, where in ((self.positive, true), (self.negative, ~true)):
+                of_pixels = None if each is None else each[where]
+                counted[row] += np.bincount(step[where], of_pixels, minlength=STEPS + 1)
 
     def counts(self, threshold: float) -> list[Counts]:
         """Return the counts of each foreground class where probability > threshold is foreground.
