@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpulab.unet import parallel
-from gpulab.unet.data import Samples, predict_padded
+from gpulab.unet.data import Samples, predict_samples
 from gpulab.unet.network import SCORES_LAYER
 
 MOST_SAMPLES = 256
@@ -79,9 +79,8 @@ def _sampled_scores(
     chosen = samples.evenly(MOST_SAMPLES)
     quota = min(MOST_PIXELS // len(chosen), samples.height * samples.width)
     scores, kept = [], []
-    for start in range(0, len(chosen), batch_size):
-        images, labels = samples.read(chosen[start : start + batch_size])
-        output = predict_padded(partial(parallel.predict, model), images, multiple)
+    answer = partial(parallel.predict, model)
+    for _, output, labels in predict_samples(answer, samples, chosen, batch_size, multiple):
         for probabilities, label in zip(output, labels, strict=True):
             pixels = random.choice(label.size, quota, replace=False)
             scores.append(_scores(probabilities.reshape(label.size, -1)[pixels]))

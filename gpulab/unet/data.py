@@ -119,14 +119,9 @@ class Samples:
         """Share of pixels that are not background, those of each sample as its weight says."""
         return float(np.average(self.statistics.each_foreground, weights=self.weights))
 
-    def weights_of(self, indices: NDArray[np.int64] | slice) -> NDArray[np.float64] | None:
+    def weights_of(self, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Return how much some samples count, float64 (b,); None where all count the same."""
         return None if self.weights is None else self.weights[indices]
-
-    def batches(self, size: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-        """Yield all samples in order, in batches of at most `size`."""
-        for start in range(0, len(self), size):
-            yield self.read(np.arange(start, min(start + size, len(self))))
 
 
 def _mean_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -198,6 +193,28 @@ def predict_padded(
     height, width = images.shape[1:3]
     (top, _), (left, _) = padding(height, multiple), padding(width, multiple)
     return predict(pad_batch(images, multiple))[:, top : top + height, left : left + width]
+
+
+def predict_samples(
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    samples: Samples,
+    indices: NDArray[np.int64],
+    batch_size: int,
+    multiple: int,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]]:
+    """Yield indices (b,), probabilities (b, h, w, classes) and labels (b, h, w) of each batch.
+
+    Args:
+        predict: From images to probabilities of the same height and width.
+        samples: What to predict.
+        indices: Which of them, int64.
+        batch_size: Images at a time.
+        multiple: Height and width are padded to multiples of this, and cut back.
+    """
+    for start in range(0, len(indices), batch_size):
+        batch = indices[start : start + batch_size]
+        images, labels = samples.read(batch)
+        yield batch, predict_padded(predict, images, multiple), labels
 
 
 def one_hot(labels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:

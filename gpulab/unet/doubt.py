@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpulab.models.adapt import adapt, expected_dice
 from gpulab.unet import parallel
-from gpulab.unet.data import Samples, predict_padded
+from gpulab.unet.data import Samples, predict_samples
 
 CANDIDATES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # 0 leaves all thresholds as they are
 MOST_SAMPLES = 512
@@ -36,9 +36,8 @@ def choose_sure_dice(
     """
     chosen = validation.evenly(MOST_SAMPLES)
     counts = []
-    for start in range(0, len(chosen), batch_size):
-        images, labels = validation.read(chosen[start : start + batch_size])
-        output = predict_padded(partial(parallel.predict, model), images, multiple)
+    answer = partial(parallel.predict, model)
+    for _, output, labels in predict_samples(answer, validation, chosen, batch_size, multiple):
         counts += [_overlaps(p, label, threshold) for p, label in zip(output, labels, strict=True)]
     return best_candidate(np.stack(counts), validation.weights_of(chosen))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpulab.models.overlap import ProbabilityHistogram
 from gpulab.models.runtime import make_session, thread_count
-from gpulab.unet.data import Samples, predict_padded
+from gpulab.unet.data import Samples, predict_samples
 from gpulab.unet.network import INPUT_NAME, OUTPUT_NAME
 from gpulab.unet.upsampling import drop_unused
 
@@ -93,7 +93,7 @@ def dice_of(path: Path, samples: Samples, threshold: float, multiple: int) -> fl
         (output,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
         return np.asarray(output, np.float32)
 
-    for index in samples.evenly(MOST_COMPARED):
-        images, labels = samples.read(np.array([index]))
-        histogram.add(labels, predict_padded(predict, images, multiple))
+    chosen = samples.evenly(MOST_COMPARED)
+    for _, output, labels in predict_samples(predict, samples, chosen, 1, multiple):
+        histogram.add(labels, output)
     return histogram.mean_dice(threshold)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from gpulab.models.overlap import ProbabilityHistogram
-from gpulab.unet.data import Samples, one_hot, predict_padded
+from gpulab.unet.data import Samples, one_hot, predict_samples
 from gpulab.unet.losses import Loss
 from gpulab.unet.parallel import predict
 
@@ -63,13 +63,12 @@ def evaluate(
         probability, those of a sample as much as its weight says.
     """
     histogram = ProbabilityHistogram(samples.classes)
-    total, start = 0.0, 0
-    for images, labels in samples.batches(batch_size):
-        output = predict_padded(partial(predict, model), images, multiple)
+    total = 0.0
+    answer, every = partial(predict, model), np.arange(len(samples))
+    for batch, output, labels in predict_samples(answer, samples, every, batch_size, multiple):
         truth = one_hot(labels, output.shape[-1])
         total += float(loss(truth, output)) * len(labels)
-        histogram.add(labels, output, samples.weights_of(np.s_[start : start + len(labels)]))
-        start += len(labels)
+        histogram.add(labels, output, samples.weights_of(batch))
     return total / len(samples), histogram
 
 
