@@ -45,7 +45,7 @@ pytest: developer ## test the Python package and the repository
 	$(DEPLOY) pytest -W ignore tests/deploy
 
 style: developer ## check the Python code's style and types
-	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy --strict gpulab localgalaxy
+	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy --strict gpulab localgalaxy benchmarks
 
 lint: style ## check style and types, tools, workflows and repositories; starts no Galaxy
 	$(LOCAL) test --lint-only

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def _epochs(
         model.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
         return time.perf_counter() - start
 
-    best = best_seconds({way: lambda b=batches: fit(b) for way, batches in ways.items()}, arguments)
+    best = best_seconds({way: partial(fit, batches) for way, batches in ways.items()}, arguments)
     images = min(arguments.steps * arguments.batch_size, len(memory))
     return [
         (
@@ -134,7 +135,7 @@ def _feeding(samples: Any, strength: str, arguments: argparse.Namespace) -> Call
 def _batches(
     disk: Samples, memory: InMemory, arguments: argparse.Namespace
 ) -> list[tuple[object, ...]]:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for strength in ("none", "light", "medium", "strong"):
 
         def prepare(samples: Any, chosen: str = strength) -> float:
@@ -142,7 +143,7 @@ def _batches(
             start = time.perf_counter()
             for index in range(min(arguments.steps, len(batches))):
                 batches[index]
-            return (time.perf_counter() - start) / min(arguments.steps, len(batches))
+            return (time.perf_counter() - start) / min(int(arguments.steps), len(batches))
 
         ways = {"memory": lambda: prepare(memory), "disk": lambda: prepare(disk)}
         best = best_seconds(ways, arguments)

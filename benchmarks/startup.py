@@ -106,14 +106,14 @@ def _row(script: str, options: list[str], repeats: int) -> tuple[object, ...]:
     for _ in range(repeats - 1):
         help_run, job = help_run.best(_run(script, ["--help"])), job.best(_run(script, options))
     packages = imported_packages(script, options)
-    most = (f"{name} {seconds:.2f}" for name, seconds in packages.most_common(OF_ONE_TOOL))
+    most = (f"{name} {us / 1e6:.2f}" for name, us in packages.most_common(OF_ONE_TOOL))
     return (
         Path(script).stem,
         f"{help_run.whole:.2f}",
         f"{job.first_line:.2f}",
         f"{job.whole:.2f}",
         f"{job.processor:.2f}",
-        f"{packages.total():.2f}",
+        f"{packages.total() / 1e6:.2f}",
         ", ".join(most),
     )
 
@@ -137,7 +137,7 @@ def _run(script: str, options: list[str]) -> Run:
 
 
 def imported_packages(script: str, options: list[str]) -> Counter[str]:
-    """Return the seconds of imports of a job by package, those that it drags in not counted in it.
+    """Return the microseconds of a job's imports by package, without those that one drags in.
 
     Args:
         script: Path of the tool's script below the repository.
@@ -145,10 +145,10 @@ def imported_packages(script: str, options: list[str]) -> Counter[str]:
     """
     command = [sys.executable, "-X", "importtime", str(ROOT / script), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    seconds: Counter[str] = Counter()
+    total: Counter[str] = Counter()
     for microseconds, module in IMPORTED.findall(done.stderr):
-        seconds[module.partition(".")[0]] += int(microseconds) / 1e6
-    return seconds
+        total[module.partition(".")[0]] += int(microseconds)
+    return total
 
 
 if __name__ == "__main__":
