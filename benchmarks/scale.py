@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from localgalaxy import slurm_cluster
 from localgalaxy.console import say
 from localgalaxy.environments import ensure_galaxy, ensure_tools
 from localgalaxy.own_galaxy import forget, run_beside
+from localgalaxy.slurm import cluster
 
 STATE = ".galaxy/scale"
 
@@ -31,7 +31,7 @@ def parse(text: str | None) -> argparse.Namespace:
 def main() -> int:
     """Start the measurement where Slurm and Galaxy's libraries are."""
     parse(__doc__)
-    lacking = slurm_cluster.missing()
+    lacking = cluster.missing()
     if lacking:
         say(f"Nothing was measured: {lacking}.")
         return 1

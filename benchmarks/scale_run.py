@@ -18,12 +18,13 @@ from typing import Any
 
 from benchmarks.common import print_table
 from benchmarks.scale import parse
-from localgalaxy import server, slurm_cluster, slurm_jobconf
+from localgalaxy import server
 from localgalaxy.console import LocalGalaxyError, say, step
 from localgalaxy.keeper import descendants
 from localgalaxy.paths import STATE
 from localgalaxy.remote_jobs import Patient
-from localgalaxy.slurm_cluster import Cluster
+from localgalaxy.slurm import jobconf
+from localgalaxy.slurm.cluster import Cluster, running_cluster
 
 SEQUENCE = "PIAQIHILEG"
 PATIENCE = 5400.0  # seconds for one row of the table
@@ -82,10 +83,10 @@ def measure(arguments: argparse.Namespace) -> list[Measured]:
     """Run every row in one cluster and one Galaxy."""
     logs = STATE / "cluster"
     logs.mkdir(parents=True, exist_ok=True)
-    adapt = partial(slurm_jobconf.adapt, processors=1, threads=arguments.threads)
+    adapt = partial(jobconf.adapt, processors=1, threads=arguments.threads)
     most = max(arguments.workers)
     rows = []
-    with slurm_cluster.running_cluster(logs, nodes=most, cpus=1) as cluster:
+    with running_cluster(logs, nodes=most, cpus=1) as cluster:
         os.environ.update(cluster.variables)
         with server.running_galaxy(adapt) as galaxy:
             # The first job of a tool loads what later ones find in memory.

@@ -14,24 +14,21 @@ from types import FrameType
 
 from localgalaxy import (
     clienttests,
-    containers,
-    containers_ready,
-    containers_sbom,
     debian,
     demo,
     deployment,
     environments,
-    images,
-    isolation,
     lint,
     managertests,
-    pulsar,
     server,
-    slurm,
-    toolshed,
     tooltests,
 )
 from localgalaxy.console import LocalGalaxyError, say
+from localgalaxy.containers import images
+from localgalaxy.containers.command import run_containers as run_in_containers
+from localgalaxy.containers.ready import load_image
+from localgalaxy.containers.sbom import write_sbom
+from localgalaxy.isolation.command import run_isolation
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import (
     BUILD,
@@ -42,6 +39,9 @@ from localgalaxy.paths import (
     tool_files,
     workflow_files,
 )
+from localgalaxy.pulsar.command import run_pulsar
+from localgalaxy.slurm.command import run_slurm
+from localgalaxy.toolshed.command import run_toolshed
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -179,14 +179,14 @@ def run_images(arguments: argparse.Namespace) -> int:
 
 def run_sbom(arguments: argparse.Namespace) -> int:
     """Write the list of an image's packages."""
-    count = containers_sbom.write_sbom([arguments.program], arguments.image, arguments.file)
+    count = write_sbom([arguments.program], arguments.image, arguments.file)
     say(f"{shown(arguments.file)}: {count} packages")
     return 0
 
 
 def run_containers(arguments: argparse.Namespace) -> int:
     """Test tools and package inside their images."""
-    return containers.run_containers(arguments.names)
+    return run_in_containers(arguments.names)
 
 
 def run_release_workflows(arguments: argparse.Namespace) -> int:
@@ -247,7 +247,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     shed_test = commands.add_parser("toolshed", help="publish, install, test and upgrade")
     shed_test.add_argument("--all", action="store_true", help="the slow tests as well")
-    shed_test.set_defaults(run=lambda given: toolshed.run_toolshed(every=given.all))
+    shed_test.set_defaults(run=lambda given: run_toolshed(every=given.all))
 
     build = commands.add_parser("images", help="build the containers' images")
     build.add_argument("images", nargs="*", help="environments (default: all)")
@@ -272,10 +272,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ("system", run_system, "install the Debian packages that some tests run"),
         ("locks", run_locks, "resolve the lock files anew"),
         ("clean", run_clean, "remove Galaxy's state, the demo's results and build/"),
-        ("isolation", alone(isolation.run_isolation), "try to break out of notebooks' containers"),
-        ("load-image", alone(containers_ready.load_image), "take an image from standard input"),
-        ("slurm", alone(slurm.run_slurm), "run the tools through a Slurm cluster on this machine"),
-        ("pulsar", alone(pulsar.run_pulsar), "run the tools on a Pulsar that shares no file"),
+        ("isolation", alone(run_isolation), "try to break out of notebooks' containers"),
+        ("load-image", alone(load_image), "take an image from standard input"),
+        ("slurm", alone(run_slurm), "run the tools through a Slurm cluster on this machine"),
+        ("pulsar", alone(run_pulsar), "run the tools on a Pulsar that shares no file"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)
     return parser.parse_args(argv)

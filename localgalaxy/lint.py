@@ -90,7 +90,7 @@ def xml_files() -> list[Path]:
 
 def export_repositories(target: Path) -> list[Path]:
     """Write each Tool Shed repository as it would be published and return their folders."""
-    return _written_by("localgalaxy.shed", str(target))
+    return _written_by("localgalaxy.toolshed.repositories", str(target))
 
 
 def release_workflows(target: Path, shed: str) -> list[Path]:
@@ -100,7 +100,7 @@ def release_workflows(target: Path, shed: str) -> list[Path]:
         target: The folder to fill.
         shed: `toolshed`, `testtoolshed` or the address of another.
     """
-    return _written_by("localgalaxy.toolshed_workflows", str(target), shed)
+    return _written_by("localgalaxy.toolshed.workflows", str(target), shed)
 
 
 def _written_by(module: str, *arguments: str) -> list[Path]:

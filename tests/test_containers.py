@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from bare_machine import said_on_a_bare_machine
 
-from localgalaxy import containers, containers_pytest, images
 from localgalaxy.console import LocalGalaxyError
+from localgalaxy.containers import command, engine, images, package_tests
+from localgalaxy.containers.images import ENVIRONMENTS, VARIANTS, Image
 from localgalaxy.environments import LOCK_SOURCES
-from localgalaxy.images import ENVIRONMENTS, VARIANTS, Image
 from localgalaxy.paths import ROOT, data_manager_files, tool_files
 
 CONTAINERFILE = images.CONTAINERFILE.read_text()
@@ -40,8 +40,7 @@ def test_tags_are_the_tools_version() -> None:
 
 def test_every_tool_names_an_image_that_we_build() -> None:
     found = {
-        path.stem: containers.environment_of(path)
-        for path in [*tool_files(), *data_manager_files()]
+        path.stem: command.environment_of(path) for path in [*tool_files(), *data_manager_files()]
     }
     assert set(found.values()) == set(ENVIRONMENTS)
     assert found["unet_train"] == "unet"
@@ -89,15 +88,15 @@ def test_images_are_labelled_and_have_an_unprivileged_user() -> None:
 
 def test_every_test_of_a_tool_runs_in_an_image() -> None:
     """What imports the package is tested in an image, or there is a reason of its own."""
-    for name, why in containers_pytest.left_out():
+    for name, why in package_tests.left_out():
         text = (ROOT / "tests" / name).read_text()
         if re.search(r"^(from|import) gpulab", text, re.MULTILINE) and "localgalaxy" not in text:
-            assert why != containers_pytest.REST, f"{name} runs in no image"
-    for test in containers_pytest.DESELECTED:
+            assert why != package_tests.REST, f"{name} runs in no image"
+    for test in package_tests.DESELECTED:
         path, _, name = test.partition("[")[0].partition("::")
         assert f"def {name}(" in (ROOT / "tests" / path).read_text()
-    assert "tests/fold/test_run.py" in containers_pytest.files_of("fold")
-    assert "tests/test_unet_train.py" in containers_pytest.files_of("unet")
+    assert "tests/fold/test_run.py" in package_tests.files_of("fold")
+    assert "tests/test_unet_train.py" in package_tests.files_of("unet")
 
 
 def test_what_pytest_leaves_out_is_told_by_reason() -> None:
@@ -108,12 +107,12 @@ def test_what_pytest_leaves_out_is_told_by_reason() -> None:
         "3 passed, 4 skipped in 1.00s",
     ]
     wanted = {"tests/test_a.py: no card: none": 3, "tests/test_b.py: whole file": 1}
-    assert containers_pytest.skipped(lines) == wanted
+    assert package_tests.skipped(lines) == wanted
 
 
 def test_unknown_names_are_told() -> None:
     with pytest.raises(LocalGalaxyError, match=r"unet_predict.*pytest-fold"):
-        containers.run_containers(["unet_predikt"])
+        command.run_containers(["unet_predikt"])
     with pytest.raises(LocalGalaxyError, match="unet, notebook, fold"):
         images.run_images(["unett"], "cpu", "")
     with pytest.raises(LocalGalaxyError, match="cpu or cuda"):
@@ -126,11 +125,9 @@ def test_says_that_nothing_was_tested() -> None:
 
 
 def test_two_checkouts_do_not_share_containers() -> None:
-    from localgalaxy import containers_engine
-
-    text = containers_engine.write_wrapper().read_text()
+    text = engine.write_wrapper().read_text()
     assert str(ROOT) in text
-    assert str(containers_engine.RUN_ROOT) in text
+    assert str(engine.RUN_ROOT) in text
 
 
 def test_workflows_build_every_image_from_the_one_file() -> None:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from bare_machine import said_on_a_bare_machine
 
-from localgalaxy import slurm_cluster
 from localgalaxy.paths import ROOT
+from localgalaxy.slurm.cluster import Cluster
 
 ENVIRONMENTS: dict[str, dict[str, Any]] = yaml.safe_load(
     (ROOT / "deploy" / "job_conf.yml").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def test_out_of_memory_goes_where_there_is_more() -> None:
 
 
 def test_reads_what_slurm_recorded(tmp_path: Path) -> None:
-    cluster = slurm_cluster.Cluster(tmp_path)
+    cluster = Cluster(tmp_path)
     assert cluster.finished() == {}
     (tmp_path / "finished.txt").write_text(
         "JobId=7 JobState=COMPLETED Tres=cpu=2,mem=500M NodeList=n1 Account= \n"

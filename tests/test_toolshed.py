@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from localgalaxy import shed, toolshed_upgrade
-from localgalaxy import toolshed_workflows as released
 from localgalaxy.console import LocalGalaxyError
 from localgalaxy.paths import ROOT, WORKFLOWS, data_manager_files, tool_files, workflow_files
-from localgalaxy.toolshed_checks import LARGEST_TEST_FILE, problems
+from localgalaxy.toolshed import repositories, upgrade
+from localgalaxy.toolshed import workflows as released
+from localgalaxy.toolshed.checks import LARGEST_TEST_FILE, problems
 
 OURS = {path.stem for path in [*tool_files(), *data_manager_files()]}
 SEGMENTATION = WORKFLOWS / "ct_segmentation" / "ct_segmentation.ga"
@@ -93,11 +93,11 @@ def test_released_workflows_need_nothing_of_this_repository(tmp_path: Path) -> N
 
 
 def test_a_small_workflow_keeps_one_tool_and_its_inputs(definition: dict[str, Any]) -> None:
-    small = toolshed_upgrade.first_step_alone(definition, toolshed_upgrade.TOOL)
+    small = upgrade.first_step_alone(definition, upgrade.TOOL)
     kinds = sorted(step["type"] for step in small["steps"].values())
     assert kinds.count("tool") == 1
     assert set(kinds) <= {"tool", "data_input", "parameter_input"}
-    raised = released.with_version(small, toolshed_upgrade.TOOL, "9.9.9")
+    raised = released.with_version(small, upgrade.TOOL, "9.9.9")
     assert version_of(raised) == "9.9.9"
     assert version_of(small) == version_of(definition)
 
@@ -105,11 +105,11 @@ def test_a_small_workflow_keeps_one_tool_and_its_inputs(definition: dict[str, An
 def test_the_suffix_is_raised_in_a_copy(tmp_path: Path) -> None:
     folder = tmp_path / "tools" / "one"
     folder.mkdir(parents=True)
-    (folder / "macros.xml").write_text(toolshed_upgrade.SUFFIX.format(3), "utf-8")
-    changed = toolshed_upgrade.raise_suffix(folder, tmp_path / "changed")
+    (folder / "macros.xml").write_text(upgrade.SUFFIX.format(3), "utf-8")
+    changed = upgrade.raise_suffix(folder, tmp_path / "changed")
     assert changed == tmp_path / "changed" / "tools" / "one"
-    assert toolshed_upgrade.SUFFIX.format(4) in (changed / "macros.xml").read_text("utf-8")
-    assert toolshed_upgrade.SUFFIX.format(3) in (folder / "macros.xml").read_text("utf-8")
+    assert upgrade.SUFFIX.format(4) in (changed / "macros.xml").read_text("utf-8")
+    assert upgrade.SUFFIX.format(3) in (folder / "macros.xml").read_text("utf-8")
 
 
 def test_what_must_not_be_published_is_found(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_only_the_parts_that_are_used_are_published(tmp_path: Path) -> None:
         (folder / "__init__.py").write_text(text, "utf-8")
     (tmp_path / "gpulab" / "__init__.py").touch()
     (tmp_path / "tool.py").write_text("from gpulab.used import x", "utf-8")
-    shed.drop_unused(tmp_path / "gpulab")
+    repositories.drop_unused(tmp_path / "gpulab")
     assert {path.name for path in (tmp_path / "gpulab").iterdir()} == {
         "__init__.py",
         "used",

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 import gpulab
-from localgalaxy import images
+from localgalaxy.containers import images
 from localgalaxy.paths import ROOT, WORKFLOWS, data_manager_files, tool_files, workflow_files
 
 MACROS = ROOT / "macros" / "macros.xml"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from localgalaxy.console import LocalGalaxyError, step
-from localgalaxy.containers_engine import FOLDER, run
+from localgalaxy.containers.engine import FOLDER, run
 
 HUB = ("docker.io/library/python:3.11-slim-bookworm", "docker.io/library/python:3.11-bookworm")
 _ONLY_BUILDING = ("python3-venv", "binutils")

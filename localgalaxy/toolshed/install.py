@@ -14,8 +14,8 @@ from localgalaxy.environments import environment
 from localgalaxy.outcomes import Outcome
 from localgalaxy.paths import CONFIG, GALAXY_VENV, REPORTS, ROOT, private_home
 from localgalaxy.server import Galaxy
-from localgalaxy.toolshed_galaxy import TABLES, installed_folder
-from localgalaxy.toolshed_server import ToolShed
+from localgalaxy.toolshed.galaxy import TABLES, installed_folder
+from localgalaxy.toolshed.server import ToolShed
 
 DEPLOYED = ROOT / "deploy" / "tool_list.yml"
 

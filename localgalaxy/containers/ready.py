@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from localgalaxy.console import LocalGalaxyError, say
-from localgalaxy.containers_engine import FOLDER, missing, podman, write_wrapper
+from localgalaxy.containers.engine import FOLDER, missing, podman, write_wrapper
+from localgalaxy.containers.images import Image, ensure_image
 from localgalaxy.environments import ensure_galaxy, ensure_tools
-from localgalaxy.images import Image, ensure_image
 from localgalaxy.paths import ROOT
 
 # A variable that says: test the images that were loaded, and build none.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from localgalaxy import slurm_cluster
 from localgalaxy.console import say
 from localgalaxy.environments import ensure_galaxy, ensure_tools
 from localgalaxy.own_galaxy import forget, run_beside
+from localgalaxy.slurm import cluster
 
 STATE = ".galaxy/slurm"
 
@@ -16,11 +16,11 @@ def run_slurm() -> int:
     Returns:
         The exit code: 0 also where Slurm is not installed, which is said.
     """
-    lacking = slurm_cluster.missing()
+    lacking = cluster.missing()
     if lacking:
         say(f"Skipped, nothing was tested: {lacking}.")
         return 0
     ensure_galaxy()
     ensure_tools()
     forget(STATE)
-    return run_beside("localgalaxy.slurm_run", STATE)
+    return run_beside("localgalaxy.slurm.run", STATE)

@@ -23,4 +23,4 @@ def run_toolshed(*, every: bool) -> int:
     # A folder that is not there: this Galaxy has none of our tools.
     variables = {"LOCALGALAXY_TOOLS": f"{STATE}/no-tools"}
     arguments = ["--all"] if every else []
-    return run_module("localgalaxy.toolshed_run", STATE, variables, arguments)
+    return run_module("localgalaxy.toolshed.run", STATE, variables, arguments)

@@ -184,10 +184,10 @@ def main() -> int:
     """Write what the command line asks for, print the files, and return the exit code."""
     from planemo.shed import SHED_SHORT_NAMES
 
-    from localgalaxy import shed
+    from localgalaxy.toolshed.repositories import read_repositories
 
     target, address = Path(sys.argv[1]), sys.argv[2]
-    repositories = shed.read_repositories()
+    repositories = read_repositories()
     owner = next(iter(repositories.values()))["owner"]
     url = SHED_SHORT_NAMES.get(address, address)
     ours = {path.stem for path in [*tool_files(), *data_manager_files()]}

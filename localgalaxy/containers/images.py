@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from localgalaxy.console import LocalGalaxyError, say, step
-from localgalaxy.containers_base import ensure_base
-from localgalaxy.containers_engine import FOLDER, run, write_wrapper
-from localgalaxy.containers_sbom import write_sbom
+from localgalaxy.containers.base import ensure_base
+from localgalaxy.containers.engine import FOLDER, run, write_wrapper
+from localgalaxy.containers.sbom import write_sbom
 from localgalaxy.environments import ensure_uv
 from localgalaxy.paths import LOCKS, ROOT, shown
 
@@ -100,7 +100,7 @@ def ensure_image(image: Image, base: str = "") -> str:
 
     Args:
         image: Which one.
-        base: See `containers_base.ensure_base`; empty is Debian's packages where debootstrap can
+        base: See `containers.base.ensure_base`; empty is Debian's packages where debootstrap can
             be run, and Docker Hub elsewhere.
     """
     builder = program()

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from localgalaxy.console import LocalGalaxyError, step
-from localgalaxy.containers_engine import podman
+from localgalaxy.containers.engine import podman
+from localgalaxy.containers.images import Image
 from localgalaxy.folding import DATABASE
-from localgalaxy.images import Image
 from localgalaxy.paths import CONFIG, ROOT
 
 NAME = "gpulab-msa"

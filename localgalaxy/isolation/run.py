@@ -1,6 +1,6 @@
 """Tries to break out of the destination of `deploy/job_conf.yml`, in a real Galaxy.
 
-Runs in Galaxy's environment, started by `localgalaxy.isolation`.
+Runs in Galaxy's environment, started by `localgalaxy.isolation.command`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import Any
 
 from bioblend.galaxy import GalaxyInstance
 
-from localgalaxy import api, containers_jobs, server
+from localgalaxy import api, server
 from localgalaxy.checks import check
-from localgalaxy.containers_engine import podman
-from localgalaxy.images import Image
-from localgalaxy.isolation_jobs import Lab
+from localgalaxy.containers import jobs
+from localgalaxy.containers.engine import podman
+from localgalaxy.containers.images import Image
+from localgalaxy.isolation.jobs import Lab
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import CONFIG, LOGIN, ROOT, RUNNING, SECRETS, STATE
 
 SCRIPTS = ROOT / "tests" / "isolation"
-TOOLS = {containers_jobs.NOTEBOOK_TOOL: containers_jobs.NOTEBOOK}
+TOOLS = {jobs.NOTEBOOK_TOOL: jobs.NOTEBOOK}
 # As in the file, but so that a bomb does not take a small machine's memory.
 MEMORY_MB = 3072
 TOOL_MEMORY_MB = 2500
@@ -34,8 +35,8 @@ OTHER_TEXT = "what another user measured"
 
 def adapt(config: dict[str, Any]) -> dict[str, Any]:
     """Put the deployed destination into the local Galaxy's job configuration."""
-    notebooks = containers_jobs.isolated_environment(MEMORY_MB, TOOL_MEMORY_MB)
-    return containers_jobs.put_in(config, {containers_jobs.NOTEBOOK: notebooks}, TOOLS)
+    notebooks = jobs.isolated_environment(MEMORY_MB, TOOL_MEMORY_MB)
+    return jobs.put_in(config, {jobs.NOTEBOOK: notebooks}, TOOLS)
 
 
 def main() -> int:
@@ -49,7 +50,7 @@ def main() -> int:
 
 def _bare_checks() -> Iterator[Outcome]:
     """The container alone: its limits hold whatever the tool in it does."""
-    arguments = shlex.split(containers_jobs.hardened(MEMORY_MB))
+    arguments = shlex.split(jobs.hardened(MEMORY_MB))
     bare = ("run", "--rm", "--net", "none", *arguments, Image("notebook").name, "python", "-c")
 
     def run(code: str) -> str:

@@ -16,7 +16,7 @@ from localgalaxy.paths import REPORTS
 from localgalaxy.server import Galaxy
 from localgalaxy.settings import JOB_WORKERS
 from localgalaxy.testreport import read_report
-from localgalaxy.toolshed_workflows import PublishedTool
+from localgalaxy.toolshed.workflows import PublishedTool
 
 # Of tools whose tests are slow these alone, by their place in the tool's file; ALL=1 runs all.
 CHOSEN = {

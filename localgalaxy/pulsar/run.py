@@ -1,6 +1,6 @@
 """Runs the segmentation workflow on a remote Pulsar, kills it, and restarts Galaxy meanwhile.
 
-Runs in Galaxy's environment, started by `localgalaxy.pulsar`.
+Runs in Galaxy's environment, started by `localgalaxy.pulsar.command`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from localgalaxy import restart, server, tooltests
 from localgalaxy.checks import check
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import ROOT, STATE, WORKFLOWS
-from localgalaxy.pulsar_jobconf import adapt_to
-from localgalaxy.pulsar_server import Pulsar, crash, new_pulsar
+from localgalaxy.pulsar.jobconf import adapt_to
+from localgalaxy.pulsar.server import Pulsar, crash, new_pulsar
 from localgalaxy.remote_jobs import Patient, job_id, now, our_jobs, trained
 
 WORKFLOW = WORKFLOWS / "ct_segmentation" / "ct_segmentation.ga"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from localgalaxy.console import LocalGalaxyError
-from localgalaxy.containers_pytest import PYTEST
-from localgalaxy.containers_ready import alone, ensure_ready
-from localgalaxy.images import ENVIRONMENTS, REGISTRY, Image
+from localgalaxy.containers.images import ENVIRONMENTS, REGISTRY, Image
+from localgalaxy.containers.package_tests import PYTEST
+from localgalaxy.containers.ready import alone, ensure_ready
 from localgalaxy.own_galaxy import run_beside
 from localgalaxy.paths import ROOT, data_manager_files, tool_files
 
@@ -38,7 +38,7 @@ def run_containers(names: Sequence[str]) -> int:
     if not ensure_ready([Image(one) for one in ENVIRONMENTS if one in wanted]):
         return 0
     with alone():
-        return run_beside("localgalaxy.containers_run", STATE, chosen)
+        return run_beside("localgalaxy.containers.run", STATE, chosen)
 
 
 def environment_of(tool: Path) -> str:

@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 from localgalaxy.paths import CONFIG, STATE
 from localgalaxy.settings import Adapt
-from localgalaxy.toolshed_server import ToolShed
+from localgalaxy.toolshed.server import ToolShed
 
 INSTALLED = STATE / "shed_tools"
 TABLES = CONFIG / "shed_tool_data_table_conf.xml"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from localgalaxy.containers_engine import FOLDER, run
-from localgalaxy.containers_site import ensure_site
+from localgalaxy.containers.engine import FOLDER, run
+from localgalaxy.containers.site import ensure_site
 from localgalaxy.environments import SBOM_LOCKS
 
 # The program's own packages must not be listed: they are seen by its process alone.

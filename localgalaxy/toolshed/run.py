@@ -1,6 +1,6 @@
 """Publishes every repository to a Tool Shed on loopback and uses them from there.
 
-Runs in Galaxy's environment, started by `localgalaxy.toolshed`.
+Runs in Galaxy's environment, started by `localgalaxy.toolshed.command`.
 """
 
 from __future__ import annotations
@@ -12,24 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from localgalaxy import (
-    lint,
-    managertests,
-    server,
-    shed,
-    toolshed_checks,
-    toolshed_install,
-    toolshed_tests,
-    toolshed_upgrade,
-    toolshed_workflows,
-    tooltests,
-)
+from localgalaxy import lint, managertests, server, tooltests
 from localgalaxy.console import LocalGalaxyError, say
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import STATE, WORKFLOWS
-from localgalaxy.toolshed_galaxy import configure
-from localgalaxy.toolshed_server import ToolShed, running_tool_shed
-from localgalaxy.toolshed_workflows import PublishedTool
+from localgalaxy.toolshed import checks, install, tool_tests, upgrade, workflows
+from localgalaxy.toolshed.galaxy import configure
+from localgalaxy.toolshed.repositories import read_repositories
+from localgalaxy.toolshed.server import ToolShed, running_tool_shed
+from localgalaxy.toolshed.workflows import PublishedTool
 
 SHED = STATE / "shed"
 PUBLISHED = STATE / "published"
@@ -50,59 +41,57 @@ class Trial:
 
     def names(self) -> list[str]:
         """Return the names of the repositories, the suite last."""
-        return list(shed.read_repositories())
+        return list(read_repositories())
 
     def tools(self) -> list[PublishedTool]:
         """Return every version of every tool that is published now."""
-        return list(
-            toolshed_workflows.published_tools(self.shed.url, self.shed.owner, self.names())
-        )
+        return list(workflows.published_tools(self.shed.url, self.shed.owner, self.names()))
 
     def install(self) -> Iterator[Outcome]:
         """Install everything, and look at what came."""
         known = [tool.short_id for tool in self.tools()]
-        yield from toolshed_checks.check_published(self.folders, known)
-        deployed = toolshed_install.deployed_list(self.shed.url)
-        yield from toolshed_install.install(self.galaxy, self.shed, deployed, "install")
+        yield from checks.check_published(self.folders, known)
+        deployed = install.deployed_list(self.shed.url)
+        yield from install.install(self.galaxy, self.shed, deployed, "install")
         yield from self._install_suite()
         for folder in self.folders:
             name = shed_name(folder)
-            revision = toolshed_install.newest_revision(self.shed, name)
-            where = toolshed_install.folder_of(self.galaxy, self.shed, name, revision)
+            revision = install.newest_revision(self.shed, name)
+            where = install.folder_of(self.galaxy, self.shed, name, revision)
             if where:
-                yield from toolshed_checks.check_repository(folder, where)
+                yield from checks.check_repository(folder, where)
             # Of the suite planemo uploads the dependencies alone.
             if name != self.names()[-1]:
-                yield toolshed_checks.check_readme(self.shed, name, revision)
-        yield from toolshed_install.fill_tables(self.galaxy)
+                yield checks.check_readme(self.shed, name, revision)
+        yield from install.fill_tables(self.galaxy)
         yield from managertests.run_tests(self.galaxy)
 
     def _install_suite(self) -> Iterator[Outcome]:
         *names, suite = self.names()
-        listed = toolshed_install.tool_list(self.shed.owner, suite, self.shed.url)
-        yield from toolshed_install.install(self.galaxy, self.shed, listed, "suite")
-        revision = toolshed_install.newest_revision(self.shed, suite)
-        newest = {name: toolshed_install.newest_revision(self.shed, name) for name in names}
-        where = toolshed_install.folder_of(self.galaxy, self.shed, suite, revision)
+        listed = install.tool_list(self.shed.owner, suite, self.shed.url)
+        yield from install.install(self.galaxy, self.shed, listed, "suite")
+        revision = install.newest_revision(self.shed, suite)
+        newest = {name: install.newest_revision(self.shed, name) for name in names}
+        where = install.folder_of(self.galaxy, self.shed, suite, revision)
         # Where it is not installed, that was said a moment ago.
         if where:
-            yield toolshed_checks.check_suite(where, newest)
+            yield checks.check_suite(where, newest)
 
     def test_tools(self, every: bool) -> Iterator[Outcome]:
         """Run the tests of the installed tools."""
         tools = {tool.short_id: tool for tool in self.tools()}
-        yield from toolshed_tests.run_tests(self.galaxy, tools, every=every)
+        yield from tool_tests.run_tests(self.galaxy, tools, every=every)
 
     def test_workflows(self, every: bool) -> list[Outcome]:
         """Run workflows that name the tools as the Tool Shed does, on an upgraded Galaxy."""
         old = self.tools()
         ours = {tool.short_id for tool in old}
-        files = toolshed_workflows.release(RELEASED, old, ours)
-        outcomes = list(shown_one_by_one(toolshed_workflows.lint(files, self.shed.url)))
+        files = workflows.release(RELEASED, old, ours)
+        outcomes = list(shown_one_by_one(workflows.lint(files, self.shed.url)))
         outcomes += shown_one_by_one(self._upgrade())
-        version = next(tool.version for tool in old if tool.short_id == toolshed_upgrade.TOOL)
+        version = next(tool.version for tool in old if tool.short_id == upgrade.TOOL)
         folder = RELEASED / MAIN_WORKFLOW.parent.name
-        outcomes += toolshed_upgrade.run_and_look(
+        outcomes += upgrade.run_and_look(
             self.galaxy, folder / MAIN_WORKFLOW.name, version, "old-workflow"
         )
         newest = [tool for tool in self.tools() if tool not in old]
@@ -112,11 +101,11 @@ class Trial:
         new_version = newest[0].version
 
         def rewrite(definition: Mapping[str, Any]) -> dict[str, Any]:
-            raised = toolshed_workflows.with_version(definition, toolshed_upgrade.TOOL, new_version)
-            return toolshed_workflows.rewrite(raised, by_version, ours)
+            raised = workflows.with_version(definition, upgrade.TOOL, new_version)
+            return workflows.rewrite(raised, by_version, ours)
 
-        small = toolshed_upgrade.write_small_workflow(MAIN_WORKFLOW, folder, rewrite)
-        outcomes += toolshed_upgrade.run_and_look(self.galaxy, small, new_version, "new-workflow")
+        small = upgrade.write_small_workflow(MAIN_WORKFLOW, folder, rewrite)
+        outcomes += upgrade.run_and_look(self.galaxy, small, new_version, "new-workflow")
         more = [path for path in files if path.name != MAIN_WORKFLOW.name]
         if every and more:
             outcomes += tooltests.run_tests(self.galaxy, more, "workflows")
@@ -124,17 +113,17 @@ class Trial:
 
     def _upgrade(self) -> Iterator[Outcome]:
         """Publish a new version of one repository and the suite, and install both."""
-        name = toolshed_upgrade.REPOSITORY
-        before = toolshed_install.newest_revision(self.shed, name)
+        name = upgrade.REPOSITORY
+        before = install.newest_revision(self.shed, name)
         original = next(folder for folder in self.folders if shed_name(folder) == name)
-        toolshed_upgrade.raise_suffix(original, CHANGED)
+        upgrade.raise_suffix(original, CHANGED)
         suite = next(folder for folder in self.folders if shed_name(folder) == self.names()[-1])
         shutil.copytree(suite, CHANGED / suite.relative_to(PUBLISHED))
         yield from lint.publish_repositories(CHANGED, self.shed.url, self.shed.key)
-        one = toolshed_install.tool_list(self.shed.owner, name, self.shed.url)
-        yield from toolshed_install.install(self.galaxy, self.shed, one, "upgrade")
-        states = toolshed_install.installed_revisions(self.galaxy)
-        after = toolshed_install.newest_revision(self.shed, name)
+        one = install.tool_list(self.shed.owner, name, self.shed.url)
+        yield from install.install(self.galaxy, self.shed, one, "upgrade")
+        states = install.installed_revisions(self.galaxy)
+        after = install.newest_revision(self.shed, name)
         both = [states.get((name, revision), {}).get("status") for revision in (before, after)]
         yield Outcome(
             f"{name}: both revisions are installed",
@@ -159,10 +148,10 @@ def run(*, every: bool) -> list[Outcome]:
         shutil.rmtree(folder, ignore_errors=True)
     STATE.mkdir(parents=True, exist_ok=True)
     server.remove_state()
-    repositories = shed.read_repositories()
+    described = read_repositories().values()
     folders = lint.export_repositories(PUBLISHED)
-    owner = next(iter(repositories.values()))["owner"]
-    categories = [name for one in repositories.values() for name in one["categories"]]
+    owner = next(iter(described))["owner"]
+    categories = [name for one in described for name in one["categories"]]
     with running_tool_shed(SHED, owner, categories) as tool_shed:
         outcomes = list(
             shown_one_by_one(lint.publish_repositories(PUBLISHED, tool_shed.url, tool_shed.key))

@@ -8,7 +8,7 @@ from typing import Any
 
 from localgalaxy.jobconf import deployed, without_container
 from localgalaxy.paths import UNET_VENV
-from localgalaxy.pulsar_server import Pulsar
+from localgalaxy.pulsar.server import Pulsar
 from localgalaxy.settings import TOOL_VENVS, Adapt
 
 REMOTE = "pulsar_remote"

@@ -1,6 +1,6 @@
 """Runs the segmentation workflow through Slurm, breaks jobs there, and restarts Galaxy meanwhile.
 
-Runs in Galaxy's environment, started by `localgalaxy.slurm`.
+Runs in Galaxy's environment, started by `localgalaxy.slurm.command`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from localgalaxy.console import LocalGalaxyError
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import STATE, WORKFLOWS
 from localgalaxy.remote_jobs import Patient, job_id, metrics, now, our_jobs, tool_process, trained
-from localgalaxy.slurm_cluster import Cluster, running_cluster
-from localgalaxy.slurm_jobconf import CARD_TOOL, CPU, LARGE, MEMORY_MB, PROCESSORS, adapt
+from localgalaxy.slurm.cluster import Cluster, running_cluster
+from localgalaxy.slurm.jobconf import CARD_TOOL, CPU, LARGE, MEMORY_MB, PROCESSORS, adapt
 
 WORKFLOW = WORKFLOWS / "ct_segmentation" / "ct_segmentation.ga"
 EPOCHS = 5  # of a job that is to be broken; loading the libraries alone takes seconds

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from localgalaxy import folding
 from localgalaxy.console import say, step
-from localgalaxy.containers_engine import FOLDER, PODMAN, attempt
-from localgalaxy.containers_site import ensure_site
-from localgalaxy.images import Image
+from localgalaxy.containers.engine import FOLDER, PODMAN, attempt
+from localgalaxy.containers.images import Image
+from localgalaxy.containers.site import ensure_site
 from localgalaxy.outcomes import Outcome
 from localgalaxy.paths import FOLD, REPORTS, ROOT, shown
 

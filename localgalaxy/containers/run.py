@@ -1,6 +1,6 @@
 """Runs the package's tests and, in a real Galaxy, the tools' tests inside their images.
 
-Runs in Galaxy's environment, started by `localgalaxy.containers`.
+Runs in Galaxy's environment, started by `localgalaxy.containers.command`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from localgalaxy import containers_jobs, containers_msa, containers_pytest, server, tooltests
-from localgalaxy.containers_engine import podman
-from localgalaxy.containers_pytest import PYTEST
+from localgalaxy import server, tooltests
+from localgalaxy.containers import jobs, msa, package_tests
+from localgalaxy.containers.engine import podman
+from localgalaxy.containers.package_tests import PYTEST
 from localgalaxy.outcomes import Outcome, conclude, shown_one_by_one
 from localgalaxy.paths import data_manager_files, tool_files
 
@@ -32,19 +33,19 @@ def tools() -> dict[str, Path]:
 
 def adapt(config: dict[str, Any]) -> dict[str, Any]:
     """Send every tool of ours into its image."""
-    notebooks = containers_jobs.isolated_environment(MEMORY_MB, TOOL_MEMORY_MB)
+    notebooks = jobs.isolated_environment(MEMORY_MB, TOOL_MEMORY_MB)
     slots = config["execution"]["environments"]["tools"]["local_slots"]
-    others = containers_jobs.other_environment(MEMORY_MB, slots)
-    searches = others | {"docker_net": containers_msa.NETWORK}
+    others = jobs.other_environment(MEMORY_MB, slots)
+    searches = others | {"docker_net": msa.NETWORK}
     environments = {
-        containers_jobs.NOTEBOOK: notebooks,
-        containers_jobs.OTHERS: others,
+        jobs.NOTEBOOK: notebooks,
+        jobs.OTHERS: others,
         SEARCH_TOOL: searches,
     }
-    places = dict.fromkeys(tools(), containers_jobs.OTHERS)
-    places[containers_jobs.NOTEBOOK_TOOL] = containers_jobs.NOTEBOOK
+    places = dict.fromkeys(tools(), jobs.OTHERS)
+    places[jobs.NOTEBOOK_TOOL] = jobs.NOTEBOOK
     places[SEARCH_TOOL] = SEARCH_TOOL
-    return containers_jobs.put_in(config, environments, places)
+    return jobs.put_in(config, environments, places)
 
 
 def main(names: Sequence[str]) -> int:
@@ -57,12 +58,12 @@ def main(names: Sequence[str]) -> int:
     outcomes: list[Outcome] = []
     inside = [name.removeprefix(PYTEST) for name in names if name.startswith(PYTEST)]
     if inside:
-        limits = containers_jobs.hardened(PYTEST_MEMORY_MB)
-        outcomes += shown_one_by_one(containers_pytest.run_tests(inside, limits))
+        limits = jobs.hardened(PYTEST_MEMORY_MB)
+        outcomes += shown_one_by_one(package_tests.run_tests(inside, limits))
     if chosen := [every[name] for name in names if name in every]:
         with server.running_galaxy(adapt) as galaxy, ExitStack() as stack:
             if every[SEARCH_TOOL] in chosen:
-                stack.enter_context(containers_msa.running())
+                stack.enter_context(msa.running())
             outcomes += tooltests.run_tests(galaxy, chosen, "tools")
         outcomes += shown_one_by_one(_after())
     return conclude(outcomes)

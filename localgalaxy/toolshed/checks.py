@@ -17,7 +17,7 @@ from localgalaxy.environments import environment
 from localgalaxy.outcomes import Outcome
 from localgalaxy.paths import ROOT, UNET_VENV
 from localgalaxy.settings import TOOL_VENVS
-from localgalaxy.toolshed_server import ToolShed
+from localgalaxy.toolshed.server import ToolShed
 
 LARGEST_TEST_FILE = 1_000_000  # bytes
 NOT_UPLOADED = {".shed.yml"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from localgalaxy.containers_ready import alone, ensure_ready
-from localgalaxy.images import Image
+from localgalaxy.containers.images import Image
+from localgalaxy.containers.ready import alone, ensure_ready
 from localgalaxy.own_galaxy import run_beside
 
 STATE = ".galaxy/isolation"
@@ -18,4 +18,4 @@ def run_isolation() -> int:
     if not ensure_ready([Image("notebook")]):
         return 0
     with alone():
-        return run_beside("localgalaxy.isolation_run", STATE)
+        return run_beside("localgalaxy.isolation.run", STATE)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from localgalaxy import pulsar_server
 from localgalaxy.console import say
 from localgalaxy.environments import ensure_galaxy, ensure_pulsar, ensure_tools
 from localgalaxy.own_galaxy import forget, run_beside
+from localgalaxy.pulsar.server import hides_files
 
 STATE = ".galaxy/pulsar"
 
@@ -19,7 +19,7 @@ def run_pulsar() -> int:
     ensure_galaxy()
     ensure_tools()
     ensure_pulsar()
-    if not pulsar_server.hides_files():
+    if not hides_files():
         say("bwrap does not run here: Galaxy's files are not hidden, the jobs' paths are checked.")
     forget(STATE)
-    return run_beside("localgalaxy.pulsar_run", STATE)
+    return run_beside("localgalaxy.pulsar.run", STATE)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localgalaxy.console import LocalGalaxyError
-from localgalaxy.containers_engine import PODMAN
+from localgalaxy.containers.engine import PODMAN
 from localgalaxy.folding import COMPILED, VARIABLES
 from localgalaxy.jobconf import deployed
 from localgalaxy.paths import FOLD

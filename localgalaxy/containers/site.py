@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from localgalaxy.console import step
-from localgalaxy.containers_engine import FOLDER, run
+from localgalaxy.containers.engine import FOLDER, run
 from localgalaxy.environments import ensure_uv
 from localgalaxy.paths import LOCKS
 

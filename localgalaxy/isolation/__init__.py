@@ -1,0 +1,1 @@
+"""Hostile notebooks in a real Galaxy whose jobs run in containers."""

@@ -1,0 +1,1 @@
+"""Jobs on a Pulsar that shares no file with Galaxy."""

@@ -1,0 +1,1 @@
+"""Publishing to a Tool Shed, and using what is installed from it."""
