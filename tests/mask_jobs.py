@@ -36,7 +36,7 @@ def make_params(
             "truth": truth,
         },
         "thresholds": "",
-        "prediction": {"flips": False, "mean": False},
+        "prediction": {"flips": "auto", "mean": False},
         "fitting": {"mode": "auto", "tile": 512, "overlap": 0.25, "batch": 4},
         "reading": {"layout": "auto", "activation": "auto"},
         "drawing": {

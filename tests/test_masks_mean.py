@@ -16,6 +16,7 @@ from gpulab.masks.mean import MeanOfModels, check_alike, mean_of
 from gpulab.masks.predict import Predictor
 from gpulab.masks.sources import Sample
 from gpulab.masks.windows import Fit
+from gpulab.models.metadata import ModelMetadata, write_metadata
 from gpulab.models.session import open_model
 from gpulab.testing import onnx_models as tiny
 
@@ -52,19 +53,51 @@ def test_the_mirrored_image_is_averaged(tmp_path: Path, size: tuple[int, int]) -
         assert not np.allclose(found, plain[number], atol=0.05)
 
 
-def test_the_form_asks_for_the_mirrored_image(tmp_path: Path) -> None:
+# What the form says, what the model says of itself, and whether its mirrored image counts.
+@pytest.mark.parametrize(
+    ("said", "mirrored", "wanted"),
+    [
+        ({"flips": "true"}, False, True),
+        ({"flips": "false"}, True, False),
+        ({"flips": "auto"}, True, True),
+        ({"flips": "auto"}, False, False),
+        ({"flips": "auto"}, None, False),
+        ({}, True, True),
+        ({"flips": True}, False, True),  # forms and workflows of earlier versions
+        ({"flips": False}, True, False),
+    ],
+)
+def test_form_and_model_decide_on_the_mirrored_image(
+    tmp_path: Path, said: dict[str, Any], mirrored: bool | None, wanted: bool
+) -> None:
     params = make_params(tmp_path, BOTH[:1], "predict/part_exact.h5")
-    params["models"] = [item(sided_model(tmp_path / "sided.onnx"))]
+    model = sided_model(tmp_path / "sided.onnx")
+    if mirrored is not None:
+        metadata = ModelMetadata(("background", "sided"), mirrored=mirrored)
+        write_metadata(model, metadata)
+    params["models"] = [item(model)]
     part = tmp_path / "part_exact.h5"
     part.unlink()
     images = np.random.default_rng(0).random((3, 16, 24, 1), dtype=np.float32)
     masks = images[..., 0] > 0.5
     tiny.write_arrays(part, {"images": images, "masks": masks.astype(np.uint8)})
-    params |= {"outputs": ["report"], "probabilities": "float32", "prediction": {"flips": True}}
+    params |= {"outputs": ["report"], "probabilities": "float32", "prediction": said}
     out = run(params, tmp_path)
     with h5py.File(out / "masks.h5") as file:
-        np.testing.assert_allclose(file["probabilities"][..., 1:], images / 2, atol=1e-6)
-    assert "mirrored left to right" in (out / "report.md").read_text(encoding="utf-8")
+        found = file["probabilities"][..., 1:]
+    # Left and right count the same where both were averaged.
+    assert np.allclose(found, images / 2, atol=1e-6) == wanted
+    report = (out / "report.md").read_text(encoding="utf-8")
+    assert (
+        "Each model predicted each image as it is and mirrored left to right" in report
+    ) == wanted
+
+
+def test_the_report_names_the_models_that_took_the_mirrored_image(tmp_path: Path) -> None:
+    params = make_params(tmp_path, BOTH, "part_test.h5")
+    params |= {"outputs": ["report"], "prediction": {"flips": "auto"}}
+    report = (run(params, tmp_path) / "report.md").read_text(encoding="utf-8")
+    assert r"These models: model\_tv, predicted each image as it is and mirrored" in report
 
 
 def mean_params(tmp_path: Path, models: list[str]) -> dict[str, Any]:

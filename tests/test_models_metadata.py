@@ -55,13 +55,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     names=st.lists(st.text(min_size=1, max_size=20), min_size=2, max_size=6, unique=True),
     threshold=st.floats(0.01, 0.99),
     sure=st.floats(0, 1),
+    mirrored=st.booleans(),
     multiple=st.integers(1, 1024),
     loss=st.text(max_size=50),
 )
 def test_any_metadata_survive_the_round_trip(
-    names: list[str], threshold: float, sure: float, multiple: int, loss: str
+    names: list[str], threshold: float, sure: float, mirrored: bool, multiple: int, loss: str
 ) -> None:
-    metadata = ModelMetadata(tuple(names), threshold, sure, multiple, loss=loss)
+    metadata = ModelMetadata(tuple(names), threshold, sure, mirrored, multiple, loss=loss)
     assert from_props(to_props(metadata)) == metadata
 
 
@@ -75,6 +76,8 @@ def test_any_metadata_survive_the_round_trip(
         ("sure_dice", "1.5", "sure_dice must lie between 0 and 1"),
         ("sure_dice", "NaN", "sure_dice must lie between 0 and 1"),
         ("sure_dice", "all", "cannot be read"),
+        ("mirrored", "1", "neither true nor false"),
+        ("mirrored", "yes", "cannot be read"),
         ("spatial_multiple", "0", "spatial_multiple"),
         ("spatial_multiple", "2.5", "not a whole number"),
         ("spatial_multiple", "1e400", "cannot be read|not a whole number"),
@@ -104,11 +107,11 @@ def test_foreign_metadata_are_left_alone() -> None:
     assert from_props({"class_names": "cats", "threshold": "purple"}) is None
 
 
-def test_a_model_of_an_earlier_version_has_one_threshold_for_all_images() -> None:
+def test_a_model_of_an_earlier_version_has_one_threshold_and_no_mirrored_images() -> None:
     props = to_props(METADATA)
-    del props["sure_dice"]
+    del props["sure_dice"], props["mirrored"]
     metadata = from_props(props)
-    assert metadata is not None and metadata.sure_dice == 0.0
+    assert metadata is not None and metadata.sure_dice == 0.0 and not metadata.mirrored
 
 
 def test_training_cannot_write_nonsense() -> None:

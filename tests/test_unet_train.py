@@ -117,9 +117,21 @@ def test_the_model_carries_its_metadata_and_takes_any_size(trained: Path) -> Non
     assert metadata.spatial_multiple == 4
     assert 0 < metadata.threshold < 1
     assert metadata.loss == "BCE + Dice"
+    assert not metadata.mirrored
     session = onnxruntime.InferenceSession(trained / "model.onnx")
     (output,) = session.run(None, {"img": np.zeros((3, 20, 36, 1), np.float32)})
     assert output.shape == (3, 20, 36, 2)
+
+
+def test_a_model_of_mirrored_images_says_so(tmp_path: Path) -> None:
+    import onnx
+
+    from gpulab.models.metadata import read_metadata
+
+    with OutputFolder(tmp_path) as outputs:
+        train_job(params(optimiser={"epochs": 1, "augmentation": "light"}), outputs)
+    metadata = read_metadata(onnx.load(tmp_path / "model.onnx"))
+    assert metadata is not None and metadata.mirrored
 
 
 def test_training_goes_on_from_weights(trained: Path, tmp_path: Path) -> None:

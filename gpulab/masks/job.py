@@ -115,13 +115,14 @@ def _predict(
     origin = Origin(
         model.label, key, model.loss, model.threshold, model.sure_dice, model.class_names, named
     )
-    predictor = Predictor(model, options.fit, options.batch, flips=options.flips)
+    flips = model.mirrored if options.flips is None else options.flips
+    predictor = Predictor(model, options.fit, options.batch, flips=flips)
     stream: Stream = predictor.run(source)
     if mean is not None:
         stream = mean.taking(origin, stream)
     predictions, scorer = collector.collect(origin, stream)
     speed = len(source.names) / max(predictor.seconds, 1e-9)
-    use = ModelUse(model.device, model.metadata, predictor.plans, speed)
+    use = ModelUse(model.device, model.metadata, predictor.plans, flips, speed)
     return ModelRun(model.label, model.loss, predictions, scorer, use)
 
 

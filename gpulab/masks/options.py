@@ -19,7 +19,8 @@ from gpulab.models.session import Activation
 
 MAX_MODELS = 32
 MAX_THRESHOLDS = 19
-FLIPS, ADAPT = False, True  # where the parameters say nothing: the defaults of the form
+ADAPT = True  # where the parameters say nothing: the default of the form
+FLIPS: dict[str, bool | None] = {"auto": None, "true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class PredictOptions:
         adapt: Whether each model's own threshold is adapted to each image.
         fit: How images are fitted to a model's size.
         batch: Windows that go through a model at once.
-        flips: Whether the mean is taken with the prediction of the mirrored image.
+        flips: Whether the mean is taken with the prediction of the mirrored image; None leaves it
+            to each model.
         mean: Whether the mean of all models is added.
         layout: Order of the models' axes.
         activation: What the models' outputs hold.
@@ -80,7 +82,7 @@ class PredictOptions:
     adapt: bool
     fit: Fit
     batch: int
-    flips: bool
+    flips: bool | None
     mean: bool
     layout: str
     activation: Activation
@@ -136,7 +138,7 @@ def options_of(params: dict[str, Any]) -> PredictOptions:
         adapt=bool(params.get("adapt", ADAPT)),
         fit=Fit(fitting["mode"], int(fitting["tile"]), float(fitting["overlap"])),
         batch=int(fitting["batch"]),
-        flips=bool(prediction.get("flips", FLIPS)),
+        flips=FLIPS[str(prediction.get("flips", "auto")).lower()],
         mean=bool(prediction.get("mean", False)),
         layout=reading["layout"],
         activation=reading["activation"],

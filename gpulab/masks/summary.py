@@ -14,7 +14,7 @@ from gpulab.masks.score import METRICS, Score, Scorer
 from gpulab.masks.sources import ImageSource
 from gpulab.masks.write import number
 from gpulab.models.metadata import ModelMetadata
-from gpulab.report.markdown import Report
+from gpulab.report.markdown import Report, escape
 
 TITLES = {
     "dice": "Dice",
@@ -40,8 +40,8 @@ ADAPTED = (
     "the masks do not lie on the curve of the scores over one threshold for all."
 )
 FLIPPED = (
-    "Each image was predicted as it is and mirrored left to right; the probabilities are the mean "
-    "of both."
+    "predicted each image as it is and mirrored left to right; the probabilities are the mean of "
+    "both."
 )
 AVERAGED = (
     "The mean of the models has the mean of their probabilities and, unless thresholds were given, "
@@ -73,12 +73,14 @@ class ModelUse:
         device: Device it ran on.
         metadata: What the model says about itself; None for models from elsewhere.
         plans: How images were fitted, with the number of images.
+        flips: Whether the mean was taken with the prediction of the mirrored image.
         images_per_second: Speed of the model alone.
     """
 
     device: str
     metadata: ModelMetadata | None
     plans: dict[str, int]
+    flips: bool
     images_per_second: float
 
 
@@ -181,8 +183,12 @@ def _models(report: Report, runs: Sequence[ModelRun], options: PredictOptions) -
     report.table(("Model", "Loss", "Threshold", "Classes", "How images were fitted", "Speed"), rows)
     if any(prediction.sure_dice for run in runs for prediction in run.predictions):
         report.text(ADAPTED)
-    if options.flips:
-        report.text(FLIPPED)
+    uses = {run.label: run.use for run in runs if run.use}
+    flipped = [label for label, use in uses.items() if use.flips]
+    if flipped:
+        every = len(flipped) == len(uses)
+        who = "Each model" if every else f"These models: {escape(', '.join(flipped))},"
+        report.text(f"{who} {FLIPPED}")
     if options.averages:
         report.text(AVERAGED)
     elif options.mean:

@@ -29,6 +29,8 @@ class ModelMetadata:
         threshold: Probability above which a pixel is foreground, chosen on the validation data.
         sure_dice: Expected Dice below which an image's threshold falls (`gpulab.models.adapt`),
             chosen on the validation data; 0 for one threshold for all images.
+        mirrored: Whether it learnt from images mirrored left to right as well, so that it may
+            predict both and the mean be taken.
         spatial_multiple: Height and width of an input must be multiples of this many pixels.
         training_data_sha256: SHA-256 of the training file, 64 lower-case hexadecimal digits.
         seed: Seed of the training run.
@@ -39,6 +41,7 @@ class ModelMetadata:
     class_names: tuple[str, ...] = ("background", "foreground")
     threshold: float = 0.5
     sure_dice: float = 0.0
+    mirrored: bool = False
     spatial_multiple: int = 1
     training_data_sha256: str = ""
     seed: int = 0
@@ -115,6 +118,7 @@ def from_props(props: Mapping[str, str], label: str = "model") -> ModelMetadata 
             class_names=tuple(_list_of_texts(props["class_names"])),
             threshold=float(_number(props["threshold"])),
             sure_dice=float(_number(props.get("sure_dice", "0"))),
+            mirrored=_yes_or_no(props.get("mirrored", "false")),
             spatial_multiple=_whole_number(props["spatial_multiple"]),
             training_data_sha256=props.get("training_data_sha256", ""),
             seed=_whole_number(props.get("seed", "0")),
@@ -141,6 +145,13 @@ def _whole_number(text: str) -> int:
     value = _number(text)
     if not isinstance(value, int):
         raise ValueError(f"{text[:40]!r} is not a whole number")
+    return value
+
+
+def _yes_or_no(text: str) -> bool:
+    value = json.loads(text)
+    if not isinstance(value, bool):
+        raise ValueError(f"{text[:40]!r} is neither true nor false")
     return value
 
 

@@ -66,6 +66,11 @@ class MaskModel:
         return self.metadata.sure_dice if self.metadata else 0.0
 
     @property
+    def mirrored(self) -> bool:
+        """Whether it learnt from images mirrored left to right; False where unknown."""
+        return self.metadata is not None and self.metadata.mirrored
+
+    @property
     def loss(self) -> str:
         """Name of the loss it was trained with; empty where unknown."""
         return self.metadata.loss if self.metadata else ""

@@ -100,12 +100,15 @@ def band_model(low: float, high: float, *, image: Shape = FREE) -> onnx.ModelPro
     return make_model(nodes, constants=constants, image=image, mask=(*image[:3], 2))
 
 
-def _write_band(path: Path, low: float, high: float, loss: str, threshold: float) -> None:
+def _write_band(
+    path: Path, low: float, high: float, loss: str, threshold: float, *, mirrored: bool
+) -> None:
     save(band_model(low, high), path)
     metadata = ModelMetadata(
         class_names=("background", "lesion"),
         threshold=threshold,
         sure_dice=0.9,
+        mirrored=mirrored,
         spatial_multiple=16,
         training_data_sha256="0" * 64,
         seed=1,
@@ -118,13 +121,13 @@ def _write_band(path: Path, low: float, high: float, loss: str, threshold: float
 @test_file("predict/model_bce.onnx")
 def model_bce(path: Path) -> None:
     """Write a model of ours that takes grey values from 80 to 125 for lesions."""
-    _write_band(path, 80.0, 125.0, "BCE", 0.4)
+    _write_band(path, 80.0, 125.0, "BCE", 0.4, mirrored=False)
 
 
 @test_file("predict/model_tv.onnx")
 def model_tv(path: Path) -> None:
-    """Write a second model of ours, with a narrower band."""
-    _write_band(path, 90.0, 115.0, "BCE + TV", 0.5)
+    """Write a second model of ours, with a narrower band, that says it learnt mirrored images."""
+    _write_band(path, 90.0, 115.0, "BCE + TV", 0.5, mirrored=True)
 
 
 @test_file("predict/model_exact.onnx")

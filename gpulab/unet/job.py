@@ -17,6 +17,7 @@ from gpulab.models.metadata import ModelMetadata
 from gpulab.models.runtime import thread_count
 from gpulab.report.facts import RunClock, versions
 from gpulab.report.markdown import Report
+from gpulab.unet.augment import augmentation_for
 from gpulab.unet.data import Samples, open_samples
 from gpulab.unet.settings import (
     TrainingInputs,
@@ -132,10 +133,12 @@ def _export(
     from gpulab.unet.export import export_onnx
     from gpulab.unet.train import metadata_classes
 
+    augmentation = augmentation_for(settings.augmentation, turns=settings.turns)
     metadata = ModelMetadata(
         class_names=metadata_classes(trained.architecture.classes),
         threshold=trained.best.val_best_threshold,
         sure_dice=trained.sure_dice,
+        mirrored=augmentation is not None and augmentation.flip,
         spatial_multiple=trained.architecture.spatial_multiple,
         training_data_sha256=_sha256(inputs.training),
         seed=settings.seed,
