@@ -26,6 +26,7 @@ needs_bubblewrap = pytest.mark.skipif(
     not isinstance(FOUND, Bubblewrap), reason=f"no sandbox to test: {FOUND}"
 )
 OPEN = Isolation("open", reason="a test wants it")
+KINDS = [pytest.param("bubblewrap", marks=needs_bubblewrap), "open"]
 
 # Each program calls attempt() for what must not work, and the results come back as JSON.
 PRELUDE = """
@@ -103,3 +104,21 @@ class Cage:
 
 def states(results: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     return {name: state for name, (state, _) in results.items()}
+
+
+def cage_of(kind: str, top: Path, **more: object) -> Cage:
+    return Cage(top, sandboxed() if kind == "bubblewrap" else OPEN, **more)  # type: ignore[arg-type]
+
+
+def expected(kind: str) -> str:
+    """Tell how a hostile attempt must end.
+
+    Under bubblewrap it must fail, and in the open it must work: the second half of that sentence is
+    what makes the first half a test.
+    """
+    return "failed" if kind == "bubblewrap" else "worked"
+
+
+@pytest.fixture
+def cage(tmp_path: Path) -> Cage:
+    return Cage(tmp_path / "a server", sandboxed())

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from notebook_cage import OPEN, Cage, needs_bubblewrap, sandboxed
+from notebook_cage import KINDS, Cage, cage_of, needs_bubblewrap
 
 from gpulab.notebook.records import Sample
 from gpulab.notebook.sandbox import become_reaper, end_all
 from gpulab.notebook.watch import Limits, Watch, _halved, measure_folders
 
 MIB = 1024**2
-KINDS = [pytest.param("bubblewrap", marks=needs_bubblewrap), "open"]
 TOUCH = "import os, sys, time\nopen('ready', 'w').close()\n"
 
 
@@ -66,7 +65,7 @@ def guard(tmp_path: Path) -> Iterator[Guard]:
     running: list[Guarded] = []
 
     def start(kind: str, code: str, limits: Limits, *arguments: str) -> Guarded:
-        cage = Cage(tmp_path, sandboxed() if kind == "bubblewrap" else OPEN)
+        cage = cage_of(kind, tmp_path)
         process = cage.start(TOUCH + code, *arguments)
         breaches: list[tuple[str, str]] = []
         told = threading.Event()

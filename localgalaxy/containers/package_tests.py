@@ -47,7 +47,7 @@ _NO_JAX = "the image does not hold JAX"
 DESELECTED = {
     "test_unet_network.py::test_two_training_steps_agree_on_every_installed_backend": _NO_JAX,
     "test_unet_parallel.py::test_several_devices_give_the_losses_of_one[jax-4]": _NO_JAX,
-    "test_notebook_capture.py::test_other_array_likes_are_saved_as_arrays": _NO_JAX,
+    "test_notebook_capture_values.py::test_other_array_likes_are_saved_as_arrays": _NO_JAX,
     "test_notebook_files.py::test_every_datatype_is_one_of_galaxy": "Galaxy is not in the image",
     "test_notebook_watch.py::test_pages_of_files_do_not_count": (
         "it writes to /tmp, which is memory there"
