@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -56,13 +57,23 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     threshold=st.floats(0.01, 0.99),
     sure=st.floats(0, 1),
     mirrored=st.booleans(),
+    size=st.none() | st.tuples(st.integers(1, 10_000), st.integers(1, 10_000)),
+    grey=st.none() | st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e6)),
     multiple=st.integers(1, 1024),
     loss=st.text(max_size=50),
 )
 def test_any_metadata_survive_the_round_trip(
-    names: list[str], threshold: float, sure: float, mirrored: bool, multiple: int, loss: str
+    names: list[str],
+    threshold: float,
+    sure: float,
+    mirrored: bool,
+    multiple: int,
+    loss: str,
+    size: tuple[int, int] | None,
+    grey: tuple[float, float] | None,
 ) -> None:
     metadata = ModelMetadata(tuple(names), threshold, sure, mirrored, multiple, loss=loss)
+    metadata = replace(metadata, image_size=size, grey_values=grey)
     assert from_props(to_props(metadata)) == metadata
 
 
@@ -78,6 +89,13 @@ def test_any_metadata_survive_the_round_trip(
         ("sure_dice", "all", "cannot be read"),
         ("mirrored", "1", "neither true nor false"),
         ("mirrored", "yes", "cannot be read"),
+        ("image_size", "[0, 64]", "image_size must lie between 1 and"),
+        ("image_size", "[64]", "not two numbers"),
+        ("image_size", "[64, 64.5]", "not a whole number"),
+        ("image_size", '"64"', "not two numbers"),
+        ("grey_values", "[10, -1]", "grey_values must be a mean and a standard deviation"),
+        ("grey_values", "[NaN, 1]", "grey_values must be a mean and a standard deviation"),
+        ("grey_values", "[true, 1]", "not a number"),
         ("spatial_multiple", "0", "spatial_multiple"),
         ("spatial_multiple", "2.5", "not a whole number"),
         ("spatial_multiple", "1e400", "cannot be read|not a whole number"),
@@ -109,7 +127,8 @@ def test_foreign_metadata_are_left_alone() -> None:
 
 def test_a_model_of_an_earlier_version_has_one_threshold_and_no_mirrored_images() -> None:
     props = to_props(METADATA)
-    del props["sure_dice"], props["mirrored"]
+    for name in ("sure_dice", "mirrored", "image_size", "grey_values"):
+        del props[name]
     metadata = from_props(props)
     assert metadata is not None and metadata.sure_dice == 0.0 and not metadata.mirrored
 

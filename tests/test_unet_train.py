@@ -118,6 +118,8 @@ def test_the_model_carries_its_metadata_and_takes_any_size(trained: Path) -> Non
     assert 0 < metadata.threshold < 1
     assert metadata.loss == "BCE + Dice"
     assert not metadata.mirrored
+    assert metadata.image_size == (64, 64)
+    assert metadata.grey_values == pytest.approx((49.13, 56.61), abs=0.01)
     session = onnxruntime.InferenceSession(trained / "model.onnx")
     (output,) = session.run(None, {"img": np.zeros((3, 20, 36, 1), np.float32)})
     assert output.shape == (3, 20, 36, 2)

@@ -25,6 +25,7 @@ from gpulab.masks.options import (
 from gpulab.masks.predict import Predictor
 from gpulab.masks.sources import ImageSource
 from gpulab.masks.summary import ONE_MODEL, ModelRun, ModelUse, Results, write_report
+from gpulab.masks.unlike import differences
 from gpulab.masks.write import MaskFile, write_curves, write_reliability, write_scores
 from gpulab.models.session import MaskModel, open_model
 from gpulab.report.facts import RunClock
@@ -122,7 +123,10 @@ def _predict(
         stream = mean.taking(origin, stream)
     predictions, scorer = collector.collect(origin, stream)
     speed = len(source.names) / max(predictor.seconds, 1e-9)
-    use = ModelUse(model.device, model.metadata, predictor.plans, flips, speed)
+    notes = differences(predictor.seen, model.metadata, model.label)
+    for note in notes:
+        print(f"Please note: {note}")
+    use = ModelUse(model.device, model.metadata, predictor.plans, flips, speed, tuple(notes))
     return ModelRun(model.label, model.loss, predictions, scorer, use)
 
 

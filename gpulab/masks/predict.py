@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gpulab.errors import InputError
 from gpulab.masks.sources import Sample
+from gpulab.masks.unlike import Seen
 from gpulab.masks.windows import Fit, Merger, cut, make_plan
 from gpulab.models.session import MaskModel
 
@@ -43,6 +44,7 @@ class Predictor:
 
     Attributes:
         plans: How images were fitted, in words, with the number of images.
+        seen: Sizes and values of the images so far.
         seconds: Time spent in the model.
     """
 
@@ -52,6 +54,7 @@ class Predictor:
         self._batch = batch
         self._flips = flips
         self.plans: dict[str, int] = {}
+        self.seen = Seen()
         self.seconds = 0.0
 
     def run(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, NDArray[np.float32]]]:
@@ -64,6 +67,7 @@ class Predictor:
         pending: deque[_Pending] = deque()
         windows: list[_Window] = []
         for sample in samples:
+            self.seen.add(sample.image)
             new = self._windows(sample)
             pending.append(new[0].owner)
             for window in new:

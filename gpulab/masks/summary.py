@@ -75,6 +75,7 @@ class ModelUse:
         plans: How images were fitted, with the number of images.
         flips: Whether the mean was taken with the prediction of the mirrored image.
         images_per_second: Speed of the model alone.
+        notes: Ways in which the images are unlike those that it learnt from.
     """
 
     device: str
@@ -82,6 +83,7 @@ class ModelUse:
     plans: dict[str, int]
     flips: bool
     images_per_second: float
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,8 @@ def _models(report: Report, runs: Sequence[ModelRun], options: PredictOptions) -
         report.text(AVERAGED)
     elif options.mean:
         report.warning(ONE_MODEL)
+    for note in (note for use in uses.values() for note in use.notes):
+        report.warning(note)
     foreign = [run.label for run in runs if run.use and run.use.metadata is None]
     if foreign:
         report.warning(

@@ -18,6 +18,7 @@ PRODUCER = "gpulab"
 FORMAT_VERSION = 1
 MAX_CLASSES = 255  # masks are written as uint8
 MAX_TEXT = 200
+MAX_SIDE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class ModelMetadata:
         mirrored: Whether it learnt from images mirrored left to right as well, so that it may
             predict both and the mean be taken.
         spatial_multiple: Height and width of an input must be multiples of this many pixels.
+        image_size: Height and width of the training images in pixels; None where unknown.
+        grey_values: Mean and standard deviation of the training images' values; None where unknown,
+            or where the model scales each image by itself.
         training_data_sha256: SHA-256 of the training file, 64 lower-case hexadecimal digits.
         seed: Seed of the training run.
         loss: Name of the loss as a reader should see it, for example `BCE + TV`.
@@ -43,6 +47,8 @@ class ModelMetadata:
     sure_dice: float = 0.0
     mirrored: bool = False
     spatial_multiple: int = 1
+    image_size: tuple[int, int] | None = None
+    grey_values: tuple[float, float] | None = None
     training_data_sha256: str = ""
     seed: int = 0
     loss: str = ""
@@ -56,6 +62,8 @@ class ModelMetadata:
 
 def _first_problem(metadata: ModelMetadata) -> str | None:
     names = metadata.class_names
+    sides = metadata.image_size or (1, 1)
+    mean, deviation = metadata.grey_values or (0.0, 0.0)
     digest = metadata.training_data_sha256
     checks = [
         (2 <= len(names) <= MAX_CLASSES, f"class_names must hold 2 to {MAX_CLASSES} names"),
@@ -72,6 +80,14 @@ def _first_problem(metadata: ModelMetadata) -> str | None:
         (
             1 <= metadata.spatial_multiple <= 1024,
             f"spatial_multiple must lie between 1 and 1024, not be {metadata.spatial_multiple}",
+        ),
+        (
+            all(1 <= side <= MAX_SIDE for side in sides),
+            f"image_size must lie between 1 and {MAX_SIDE}, not be {sides}",
+        ),
+        (
+            math.isfinite(mean) and math.isfinite(deviation) and deviation >= 0,
+            f"grey_values must be a mean and a standard deviation, not {mean} and {deviation}",
         ),
         (
             digest == "" or (len(digest) == 64 and set(digest) <= set("0123456789abcdef")),
@@ -120,6 +136,8 @@ def from_props(props: Mapping[str, str], label: str = "model") -> ModelMetadata 
             sure_dice=float(_number(props.get("sure_dice", "0"))),
             mirrored=_yes_or_no(props.get("mirrored", "false")),
             spatial_multiple=_whole_number(props["spatial_multiple"]),
+            image_size=_image_size(props.get("image_size", "null")),
+            grey_values=_grey_values(props.get("grey_values", "null")),
             training_data_sha256=props.get("training_data_sha256", ""),
             seed=_whole_number(props.get("seed", "0")),
             loss=props.get("loss", ""),
@@ -146,6 +164,25 @@ def _whole_number(text: str) -> int:
     if not isinstance(value, int):
         raise ValueError(f"{text[:40]!r} is not a whole number")
     return value
+
+
+def _image_size(text: str) -> tuple[int, int] | None:
+    pair = _pair(text)
+    return None if pair is None else (_whole_number(pair[0]), _whole_number(pair[1]))
+
+
+def _grey_values(text: str) -> tuple[float, float] | None:
+    pair = _pair(text)
+    return None if pair is None else (float(_number(pair[0])), float(_number(pair[1])))
+
+
+def _pair(text: str) -> tuple[str, str] | None:
+    value = json.loads(text)
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"{text[:40]!r} is not two numbers")
+    return json.dumps(value[0]), json.dumps(value[1])
 
 
 def _yes_or_no(text: str) -> bool:

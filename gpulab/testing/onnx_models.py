@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,34 +101,38 @@ def band_model(low: float, high: float, *, image: Shape = FREE) -> onnx.ModelPro
     return make_model(nodes, constants=constants, image=image, mask=(*image[:3], 2))
 
 
-def _write_band(
-    path: Path, low: float, high: float, loss: str, threshold: float, *, mirrored: bool
-) -> None:
+def _write_band(path: Path, low: float, high: float, metadata: ModelMetadata) -> None:
     save(band_model(low, high), path)
-    metadata = ModelMetadata(
+    common = replace(
+        metadata,
         class_names=("background", "lesion"),
-        threshold=threshold,
         sure_dice=0.9,
-        mirrored=mirrored,
         spatial_multiple=16,
+        grey_values=(49.1, 56.6),
         training_data_sha256="0" * 64,
         seed=1,
-        loss=loss,
         versions={"onnx": "test"},
     )
-    write_metadata(path, metadata)
+    write_metadata(path, common)
 
 
 @test_file("predict/model_bce.onnx")
 def model_bce(path: Path) -> None:
-    """Write a model of ours that takes grey values from 80 to 125 for lesions."""
-    _write_band(path, 80.0, 125.0, "BCE", 0.4, mirrored=False)
+    """Write a model of ours that takes grey values from 80 to 125 for lesions.
+
+    It says that it learnt from images of 256 x 256 pixels.
+    """
+    _write_band(path, 80.0, 125.0, ModelMetadata(threshold=0.4, loss="BCE", image_size=(256, 256)))
 
 
 @test_file("predict/model_tv.onnx")
 def model_tv(path: Path) -> None:
-    """Write a second model of ours, with a narrower band, that says it learnt mirrored images."""
-    _write_band(path, 90.0, 115.0, "BCE + TV", 0.5, mirrored=True)
+    """Write a second model of ours, with a narrower band.
+
+    It says that it learnt from images like those of `part_test.h5`, mirrored as well.
+    """
+    metadata = ModelMetadata(loss="BCE + TV", image_size=(64, 64), mirrored=True)
+    _write_band(path, 90.0, 115.0, metadata)
 
 
 @test_file("predict/model_exact.onnx")

@@ -119,6 +119,11 @@ class Samples:
         """Share of pixels that are not background, those of each sample as its weight says."""
         return float(np.average(self.statistics.each_foreground, weights=self.weights))
 
+    @property
+    def grey_values(self) -> tuple[float, float]:
+        """Mean and standard deviation of all values."""
+        return self.statistics.mean, self.statistics.deviation
+
     def weights_of(self, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Return how much some samples count, float64 (b,); None where all count the same."""
         return None if self.weights is None else self.weights[indices]

@@ -103,7 +103,7 @@ def run_training(
     device = f"{describe_device()}, {threads} thread{'s' if threads > 1 else ''}"
     print(f"Device: {device}")
     trained = train(settings, training, validation, weights)
-    difference = _export(settings, inputs, trained, validation, outputs)
+    difference = _export(settings, inputs, trained, training, validation, outputs)
     exported = {"ONNX Runtime against Keras, largest difference": f"{difference:.1e}"}
     if half:
         exported.update(_export_half(trained, validation, outputs))
@@ -127,6 +127,7 @@ def _export(
     settings: TrainingSettings,
     inputs: TrainingInputs,
     trained: TrainedModel,
+    training: Samples,
     validation: Samples,
     outputs: OutputFolder,
 ) -> float:
@@ -140,6 +141,8 @@ def _export(
         sure_dice=trained.sure_dice,
         mirrored=augmentation is not None and augmentation.flip,
         spatial_multiple=trained.architecture.spatial_multiple,
+        image_size=(training.height, training.width),
+        grey_values=None if trained.architecture.scaling == "image" else training.grey_values,
         training_data_sha256=_sha256(inputs.training),
         seed=settings.seed,
         loss=LOSS_NAMES[settings.loss],
