@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpulab.models.metadata import ModelMetadata
 
 # From where on a person should look. Training images are zoomed by 8 to 25 % and their grey values
-# differ between scanners, so small differences are nothing to speak of.
+# differ between scanners; the thresholds lie well beyond that.
 OTHER_SIZE = 2.0  # times the side of the training images, or as small a part of it
 OTHER_MEAN = 3.0  # standard deviations of the training images' grey values
 OTHER_SPREAD = 5.0  # times that standard deviation, or as small a part of it
