@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpulab.errors import InputError
+from gpulab.h5.build_pixels import resize_image
 from gpulab.h5.images import SourceFile
 from gpulab.masks.predict import Predictor
 from gpulab.masks.sources import FileSource, Sample, open_part_source
 from gpulab.masks.windows import Fit, Merger, cut, make_plan
+from gpulab.models.metadata import ModelMetadata
 from gpulab.models.session import open_model
 from gpulab.testing import onnx_models as tiny
 from gpulab.testing.datasets import write_arrays
@@ -85,6 +87,45 @@ def test_samples_of_any_size_come_back_in_order(tmp_path: Path, shape: Any, batc
         assert probabilities.shape == (*sample.image.shape[:2], 2)
         np.testing.assert_allclose(probabilities[..., 1:], sample.image, atol=1e-5)
     assert sum(predictor.plans.values()) == 6
+
+
+@pytest.mark.parametrize("shape", [tiny.FREE, (None, 30, 20, 1)])
+def test_images_are_resized_for_the_model_and_back(tmp_path: Path, shape: Any) -> None:
+    model = identity_model(tmp_path, shape)
+    if shape == tiny.FREE:  # otherwise the size that it demands counts
+        model.metadata = ModelMetadata(image_size=(30, 20))
+    random = np.random.default_rng(0)
+    sizes = [(30, 20), (61, 45), (15, 20), (30, 20)]
+    samples = [
+        Sample(n, f"s{n}", random.random((*size, 1), dtype=np.float32), None)
+        for n, size in enumerate(sizes)
+    ]
+    predictor = Predictor(model, Fit("resize"), 3)
+    for sample, probabilities in predictor.run(samples):
+        size = sample.image.shape[:2]
+        wanted = sample.image
+        if size != (30, 20):
+            wanted = resize_image(resize_image(sample.image, (30, 20)), size)
+        np.testing.assert_allclose(probabilities[..., 1:], wanted, atol=1e-6)
+        np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
+    assert predictor.plans == {"whole, as they are": 2, "resized to 30 × 20 and back": 2}
+    assert predictor.seen.size == (30, 20)
+
+
+def test_resized_images_may_still_be_padded(tmp_path: Path) -> None:
+    model = identity_model(tmp_path)
+    model.metadata, model.multiple = ModelMetadata(image_size=(30, 20), spatial_multiple=16), 16
+    sample = Sample(0, "s", np.random.default_rng(0).random((60, 60, 1), dtype=np.float32), None)
+    predictor = Predictor(model, Fit("resize"), 1)
+    ((_, probabilities),) = predictor.run([sample])
+    assert probabilities.shape == (60, 60, 2)
+    (words,) = predictor.plans
+    assert words == "resized to 30 × 20 and back, padded to 32 × 32 by reflection"
+
+
+def test_a_model_that_names_no_size_is_not_resized_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'identity' takes images of any size and does not say"):
+        Predictor(identity_model(tmp_path), Fit("resize"), 1)
 
 
 def test_nothing_to_predict_gives_nothing(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpulab.errors import InputError
+from gpulab.h5.build_pixels import resize_image
 from gpulab.masks.sources import Sample
 from gpulab.masks.unlike import Seen
 from gpulab.masks.windows import Fit, Merger, cut, make_plan
@@ -23,6 +24,12 @@ PROGRESS_SECONDS = 5.0
 class _Pending:
     sample: Sample
     merger: Merger
+
+    def result(self) -> NDArray[np.float32]:
+        """Return the probabilities in the size of the sample's image."""
+        values = self.merger.result()
+        size = self.sample.image.shape[:2]
+        return values if values.shape[:2] == size else resize_image(values, size)
 
 
 @dataclass
@@ -42,15 +49,19 @@ class Predictor:
         flips: Whether each window is also predicted mirrored left to right and the mean of both
             is taken, which takes twice the time.
 
+    Raises:
+        InputError: Images shall be resized, and the model does not say to which size.
+
     Attributes:
         plans: How images were fitted, in words, with the number of images.
-        seen: Sizes and values of the images so far.
+        seen: Sizes and values of the images so far, as they went into the model.
         seconds: Time spent in the model.
     """
 
     def __init__(self, model: MaskModel, fit: Fit, batch: int, *, flips: bool = False) -> None:
         self._model = model
-        self._fit = fit
+        self._size = _learnt_size(model) if fit.mode == "resize" else None
+        self._fit = replace(fit, mode="auto") if self._size else fit
         self._batch = batch
         self._flips = flips
         self.plans: dict[str, int] = {}
@@ -67,7 +78,6 @@ class Predictor:
         pending: deque[_Pending] = deque()
         windows: list[_Window] = []
         for sample in samples:
-            self.seen.add(sample.image)
             new = self._windows(sample)
             pending.append(new[0].owner)
             for window in new:
@@ -81,15 +91,23 @@ class Predictor:
         yield from _finished(pending)
 
     def _windows(self, sample: Sample) -> list[_Window]:
-        height, width = sample.image.shape[:2]
+        image = sample.image
+        if self._size and image.shape[:2] != self._size:
+            image = resize_image(image, self._size)
+        self.seen.add(image)
+        height, width = image.shape[:2]
         demanded = (self._model.height, self._model.width)
         try:
             plan = make_plan(height, width, self._fit, demanded, self._model.multiple)
         except InputError as error:
             raise InputError(f"{error} (model {self._model.label!r})") from error
-        self.plans[plan.words] = self.plans.get(plan.words, 0) + 1
+        words = plan.words
+        if image is not sample.image:
+            resized = f"resized to {height} × {width} and back"
+            words = resized if plan.whole else f"{resized}, {words}"
+        self.plans[words] = self.plans.get(words, 0) + 1
         owner = _Pending(sample, Merger(plan))
-        return [_Window(owner, number, v) for number, v in enumerate(cut(sample.image, plan))]
+        return [_Window(owner, number, v) for number, v in enumerate(cut(image, plan))]
 
     def _flush(self, windows: list[_Window]) -> None:
         if not windows:
@@ -112,7 +130,20 @@ class Predictor:
 def _finished(pending: deque[_Pending]) -> Iterator[tuple[Sample, NDArray[np.float32]]]:
     while pending and pending[0].merger.complete:
         done = pending.popleft()
-        yield done.sample, done.merger.result()
+        yield done.sample, done.result()
+
+
+def _learnt_size(model: MaskModel) -> tuple[int, int]:
+    """Return height and width that a model demands, or else those that it learnt from."""
+    learnt = model.metadata.image_size if model.metadata else None
+    height, width = learnt or (None, None)
+    height, width = model.height or height, model.width or width
+    if height is None or width is None:
+        raise InputError(
+            f"The model {model.label!r} takes images of any size and does not say which size it "
+            "learnt from, so images cannot be resized for it, choose another way to fit them"
+        )
+    return height, width
 
 
 class Progress:

@@ -75,8 +75,8 @@ def _of_size(seen: Seen, metadata: ModelMetadata, label: str) -> list[str]:
     note = (
         f"The model {label!r} learnt from images of {learnt_height} × {learnt_width} pixels, these "
         f"have {height} × {width}. Where they show the same in {detail} detail its masks will be "
-        f"wrong: bring the images to that size, as h5_dataset_build can. Where they show {share} "
-        "at the same scale nothing is amiss."
+        f"wrong: choose Resize under Size of images, or build them at that size with "
+        f"h5_dataset_build. Where they show {share} at the same scale nothing is amiss."
     )
     return [note]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gpulab.errors import InputError
 
-FitMode = Literal["auto", "pad", "tile"]
+FitMode = Literal["auto", "pad", "tile", "resize"]
 # Above this an image whose size is free is cut into windows by default: activations of a wide U-Net
 # would take several GiB.
 WHOLE_IMAGE_PIXELS = 1024 * 1024
@@ -26,7 +26,8 @@ class Fit:
 
     Attributes:
         mode: `pad`: reflect the borders up to a size that the model takes; `tile`: overlapping
-            windows; `auto`: padding where an image fits the model, windows otherwise.
+            windows; `auto`: padding where an image fits the model, windows otherwise; `resize`: to
+            the size of the model's training images, and the result back.
         tile: Height and width of windows in pixels, where the model does not fix them.
         overlap: Share of a window that overlaps with the next, at least 0 and below 1.
     """
@@ -55,12 +56,19 @@ class Plan:
     starts: tuple[tuple[int, int], ...]
 
     @property
+    def whole(self) -> bool:
+        """Whether the image goes through the model as it is."""
+        return len(self.starts) == 1 and not any(self.padding)
+
+    @property
     def words(self) -> str:
         """Say what is done with the image."""
+        if self.whole:
+            return "whole, as they are"
         size = f"{self.window[0]} × {self.window[1]}"
         if len(self.starts) > 1:
             return f"{len(self.starts)} windows of {size}, overlapping and blended"
-        return f"padded to {size} by reflection" if any(self.padding) else "whole, as they are"
+        return f"padded to {size} by reflection"
 
 
 def make_plan(
