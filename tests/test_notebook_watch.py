@@ -99,26 +99,33 @@ def assert_ended(guarded: Guarded, kind: str) -> None:
 
 
 # Each takes memory up to 3 GB and then waits; the limit must end it long before.
+# About a gigabyte a second, so that a watch on a busy machine looks before all of it is held.
 BOMBS = {
     "bytes": """
 held = []
 for _ in range(300):
     held.append(os.urandom(1024) * 10240)
+    time.sleep(0.01)
 """,
     "shared_memory": """
 with open("/dev/shm/gpulab-test-bomb", "wb") as file:
     for _ in range(190):
         file.write(os.urandom(1024) * 10240)
+        time.sleep(0.01)
 """,
     "nameless_file": """
 held = os.memfd_create("bomb")
 for _ in range(300):
     os.write(held, os.urandom(1024) * 10240)
+    time.sleep(0.01)
 """,
     "children": """
 for _ in range(6):
     if os.fork() == 0:
-        held = [os.urandom(1024) * 10240 for _ in range(50)]
+        held = []
+        for _ in range(50):
+            held.append(os.urandom(1024) * 10240)
+            time.sleep(0.05)
         time.sleep(60)
         os._exit(0)
 """,
