@@ -140,10 +140,11 @@ def _batches(
 
         def prepare(samples: Any, chosen: str = strength) -> float:
             batches = _feeding(samples, chosen, arguments)()
+            steps = min(int(arguments.steps), len(batches))
             start = time.perf_counter()
-            for index in range(min(arguments.steps, len(batches))):
+            for index in range(steps):
                 batches[index]
-            return (time.perf_counter() - start) / min(int(arguments.steps), len(batches))
+            return (time.perf_counter() - start) / steps
 
         ways = {"memory": lambda: prepare(memory), "disk": lambda: prepare(disk)}
         best = best_seconds(ways, arguments)

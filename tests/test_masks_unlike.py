@@ -74,8 +74,8 @@ def test_mean_and_deviation_are_numpys(rows: list[list[float]]) -> None:
     for row in rows:
         seen.add(np.array(row, np.float32)[None, :, None])
     values = np.concatenate([np.array(row, np.float64) for row in rows])
-    assert seen.mean == pytest.approx(values.mean(), abs=1e-6)
-    assert seen.deviation == pytest.approx(values.std(), abs=1e-3)
+    assert seen.values.mean == pytest.approx(values.mean(), abs=1e-6)
+    assert seen.values.deviation == pytest.approx(values.std(), abs=1e-3)
     assert seen.size[0] == 1 and seen.size[1] in {len(row) for row in rows}
 
 

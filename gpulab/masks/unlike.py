@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from gpulab.h5.moments import Moments
 from gpulab.models.metadata import ModelMetadata
 
 # From where on a person should look. Training images are zoomed by 8 to 25 % and their grey values
@@ -18,37 +19,26 @@ OTHER_SPREAD = 5.0  # times that standard deviation, or as small a part of it
 
 
 class Seen:
-    """Sizes and grey values of images, counted as they come."""
+    """Sizes and grey values of images, counted as they come.
+
+    Attributes:
+        values: Mean and standard deviation of all values.
+    """
 
     def __init__(self) -> None:
         self._sizes: Counter[tuple[int, int]] = Counter()
-        self._values = 0
-        self._sum = self._squares = 0.0
+        self.values = Moments()
 
     def add(self, image: NDArray[np.float32]) -> None:
         """Count an image, float32 (h, w, c)."""
         height, width = image.shape[:2]
         self._sizes[height, width] += 1
-        self._values += image.size
-        self._sum += float(image.sum(dtype=np.float64))
-        self._squares += float(np.square(image, dtype=np.float64).sum())
+        self.values.add(image)
 
     @property
     def size(self) -> tuple[int, int]:
         """The most frequent height and width in pixels; (0, 0) before the first image."""
         return max(self._sizes, key=lambda size: self._sizes[size], default=(0, 0))
-
-    @property
-    def mean(self) -> float:
-        """Mean of all values; NaN before the first image."""
-        return self._sum / self._values if self._values else math.nan
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation of all values; NaN before the first image."""
-        if not self._values:
-            return math.nan
-        return math.sqrt(max(self._squares / self._values - self.mean**2, 0.0))
 
 
 def differences(seen: Seen, metadata: ModelMetadata | None, label: str) -> list[str]:
@@ -75,7 +65,7 @@ def _of_size(seen: Seen, metadata: ModelMetadata, label: str) -> list[str]:
     note = (
         f"The model {label!r} learnt from images of {learnt_height} × {learnt_width} pixels, these "
         f"have {height} × {width}. Where they show the same in {detail} detail its masks will be "
-        f"wrong: choose Resize under Size of images, or build them at that size with "
+        "wrong: choose Resize under Size of images, or build them at that size with "
         f"h5_dataset_build. Where they show {share} at the same scale nothing is amiss."
     )
     return [note]
@@ -85,12 +75,13 @@ def _of_values(seen: Seen, metadata: ModelMetadata, label: str) -> list[str]:
     if metadata.grey_values is None:
         return []
     mean, deviation = metadata.grey_values
-    near = abs(seen.mean - mean) <= OTHER_MEAN * deviation
-    if near and deviation / OTHER_SPREAD <= seen.deviation <= deviation * OTHER_SPREAD:
+    found = seen.values
+    near = abs(found.mean - mean) <= OTHER_MEAN * deviation
+    if near and deviation / OTHER_SPREAD <= found.deviation <= deviation * OTHER_SPREAD:
         return []
     note = (
         f"The model {label!r} learnt from grey values of {mean:.3g} ± {deviation:.3g} (mean and "
-        f"standard deviation), these images have {seen.mean:.3g} ± {seen.deviation:.3g}. It can "
+        f"standard deviation), these images have {found.mean:.3g} ± {found.deviation:.3g}. It can "
         "only know them on the scale that it learnt: prepare them as the training images were."
     )
     return [note]

@@ -153,36 +153,42 @@ def from_props(props: Mapping[str, str], label: str = "model") -> ModelMetadata 
 
 
 def _number(text: str) -> float:
-    value = json.loads(text)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{text[:40]!r} is not a number")
-    return value
+    return _as_number(json.loads(text))
 
 
 def _whole_number(text: str) -> int:
-    value = _number(text)
-    if not isinstance(value, int):
-        raise ValueError(f"{text[:40]!r} is not a whole number")
+    return _as_whole_number(json.loads(text))
+
+
+def _as_number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{json.dumps(value)[:40]!r} is not a number")
     return value
+
+
+def _as_whole_number(value: Any) -> int:
+    if not isinstance(_as_number(value), int):
+        raise ValueError(f"{json.dumps(value)[:40]!r} is not a whole number")
+    return int(value)
 
 
 def _image_size(text: str) -> tuple[int, int] | None:
     pair = _pair(text)
-    return None if pair is None else (_whole_number(pair[0]), _whole_number(pair[1]))
+    return pair and (_as_whole_number(pair[0]), _as_whole_number(pair[1]))
 
 
 def _grey_values(text: str) -> tuple[float, float] | None:
     pair = _pair(text)
-    return None if pair is None else (float(_number(pair[0])), float(_number(pair[1])))
+    return pair and (float(_as_number(pair[0])), float(_as_number(pair[1])))
 
 
-def _pair(text: str) -> tuple[str, str] | None:
+def _pair(text: str) -> tuple[Any, Any] | None:
     value = json.loads(text)
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 2:
         raise ValueError(f"{text[:40]!r} is not two numbers")
-    return json.dumps(value[0]), json.dumps(value[1])
+    return value[0], value[1]
 
 
 def _yes_or_no(text: str) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gpulab.errors import InputError
 from gpulab.h5.each_sample import WEIGHTS
 from gpulab.h5.limits import require_disk
+from gpulab.h5.moments import Moments
 from gpulab.h5.part import Part, open_part
 from gpulab.unet.augment import Augmentation, augment_batch
 from gpulab.unet.order import EpochOrder
@@ -80,21 +81,17 @@ class Samples:
         self.statistics = self._copy(part)
 
     def _copy(self, part: Part) -> Statistics:
-        total = squares = 0.0
+        values = Moments()
         foreground = np.empty(part.n, np.float64)
         for start in range(0, part.n, COPY_BATCH):
             stop = min(start + COPY_BATCH, part.n)
             images, labels = part.read_images(start, stop), part.read_labels(start, stop)
-            total += float(images.sum(dtype=np.float64))
-            squares += float(np.square(images, dtype=np.float64).sum())
+            values.add(images)
             foreground[start:stop] = np.count_nonzero(labels, axis=(1, 2))
             self._images[start:stop] = images
             self._labels[start:stop] = labels
         foreground /= self.height * self.width
-        values = self._images.size
-        mean = total / values
-        deviation = float(np.sqrt(max(squares / values - mean**2, 0.0)))
-        return Statistics(part.n, mean, deviation, foreground)
+        return Statistics(part.n, values.mean, values.deviation, foreground)
 
     def __len__(self) -> int:
         return self.statistics.samples
